@@ -3,6 +3,7 @@
 import sys
 
 from jglue_app import environment
+from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import JglueAppError
 
 if __name__ == "__main__":
@@ -11,6 +12,7 @@ if __name__ == "__main__":
         for sentence in environment.prepare():
             print(f"note: {sentence}", file=sys.stderr)
         environment.check_page()
+        zero_gpu.prepare()  # Before anything imports torch.
         from jglue_app.ui.page import launch  # Gradio reads the environment when it is imported.
 
         launch()

@@ -10,6 +10,7 @@
     │   ├── ModelNotFoundError    no such repository, revision or file
     │   ├── ModelAccessError      gated or private
     │   ├── DeviceError           the device, memory or library that a setting needs is missing
+    │   ├── GpuTimeError          no GPU is lent, or it was taken back
     │   └── PeerError             another harness, asked for comparison, failed in its own environment
     ├── NetworkError              exit 4: a server could not be reached or did not answer properly
     └── StoreError                exit 5: a run directory cannot be used
@@ -145,6 +146,10 @@ class ModelAccessError(ModelError):
 
 class DeviceError(ModelError):
     """A device, a library or memory is missing."""
+
+
+class GpuTimeError(ModelError):
+    """A GPU that is lent by the second is not lent for this, or was taken back."""
 
 
 class PeerError(ModelError):

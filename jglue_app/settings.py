@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,8 +47,18 @@ class Settings:
     """Tokens of the longest prompt that a model is given; None for no limit but the model's own."""
     memory_bytes: int | None = None
     """Memory that a model may work in beside its weights; None to have it found from what is free."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which the page is reached; see `ui.host_check`."""
     endpoints_file: Path | None = None
     """Where servers of models are described; see `backends.endpoints`. None where there is no place for it."""
+    jobs_per_hour: int | None = None
+    """Runs, sweeps, answers and pushes that one visitor may start within an hour; None for no limit."""
+    address_jobs_per_hour: int | None = None
+    """The same for all visitors behind one address that are not signed in."""
+    address_jobs: int | None = None
+    """How many of theirs may be under way at the same time."""
+    abandoned_after_s: float | None = None
+    """A job at which nobody has looked for so many seconds gives its place up; None for never."""
 
 
 def load_settings() -> Settings:
@@ -57,11 +68,16 @@ def load_settings() -> Settings:
     `JGLUE_DATA_URL`, `JGLUE_CACHE_DIR`, `JGLUE_RUNS_DIR`, `JGLUE_SHARE_HF_TOKEN` (1: visitors of a public page may
     use gated models with the operator's token), `JGLUE_SHARE_WANDB_KEY` (1: they may push their runs to the operator's
     W&B project with the operator's key), `JGLUE_MEMORY` (GiB that a model may work in beside its weights),
-    `JGLUE_ENDPOINTS` (the file that describes servers of models).
+    `JGLUE_ENDPOINTS` (the file that describes servers of models), `JGLUE_ALLOWED_HOSTS` (names with commas between
+    them under which the page is reached, such as `jglue.example.org`, `*.example.org` or `example.org:8080`; `*` for
+    any), `JGLUE_TRUSTED_PROXIES` (see `ui.client_address`). Of a public page: `JGLUE_JOBS_PER_HOUR` (what one
+    visitor may start, 60), `JGLUE_ADDRESS_JOBS_PER_HOUR` (all behind one address, 240), `JGLUE_ADDRESS_JOBS` (of those
+    at the same time, 8), `JGLUE_ABANDONED_AFTER` (seconds, 120); 0 is no limit.
 
     Raises:
         UnknownNameError: no such mode.
-        InputError: the memory is no number of GiB; there is no folder for caches.
+        InputError: the memory is no number of GiB; a limit is no whole number; there is no folder for caches; an
+            allowed host is no name.
     """
     environment.prepare()
     env = os.environ
@@ -82,8 +98,35 @@ def load_settings() -> Settings:
         max_items=50 if public else 20_000,
         max_prompt_tokens=4_096 if public else None,
         memory_bytes=gib("JGLUE_MEMORY", env["JGLUE_MEMORY"]) if env.get("JGLUE_MEMORY") else None,
+        allowed_hosts=_hosts(env.get("JGLUE_ALLOWED_HOSTS", "")),
         endpoints_file=_endpoints_file(env.get("JGLUE_ENDPOINTS")),
+        jobs_per_hour=_limit("JGLUE_JOBS_PER_HOUR", 60) if public else None,
+        address_jobs_per_hour=_limit("JGLUE_ADDRESS_JOBS_PER_HOUR", 240) if public else None,
+        address_jobs=_limit("JGLUE_ADDRESS_JOBS", 8) if public else None,
+        abandoned_after_s=_limit("JGLUE_ABANDONED_AFTER", 120) if public else None,
     )
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for host in hosts:
+        if not re.fullmatch(r"\*|(\*\.)?[a-z0-9_.-]+(:[0-9]+)?|[0-9a-f:.]+", host):
+            raise InputError(
+                "JGLUE_ALLOWED_HOSTS takes host names with commas between them, such as jglue.example.org or "
+                "*.example.org, without https:// and paths; not {text!r}.",
+                text=host[:100],
+            )
+    return hosts
+
+
+def _limit(name: str, usual: int) -> int | None:
+    """A limit from the environment, None for none; raises InputError if it is no whole number."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return usual
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputError("{name} takes a whole number, 0 for no limit; not {text!r}.", name=name, text=text[:50])
+    return int(text) or None
 
 
 def _endpoints_file(name: str | None) -> Path | None:

@@ -334,7 +334,8 @@ class Output:
     seconds: float
     """Wall time of the item's batch divided by the batch's items."""
     choice_logprobs: tuple[float, ...] | None = None
-    """Summed log-probability (natural logarithm) of each of `Prompt.answers`."""
+    """Summed log-probability (natural logarithm) of each of `Prompt.answers`. It depends a little on the other
+    prompts of the batch: by about 3e-5 in float32."""
     reasoning: str | None = field(default=None, metadata=SET_ONLY)
     """The thought, where a server gives it apart from the text; None where it does not."""
     reasoning_tokens: int = field(default=0, metadata=SET_ONLY)

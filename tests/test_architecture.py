@@ -24,8 +24,8 @@ HOME = {
     "bitsandbytes": BACKENDS,
     "peft": BACKENDS,
     "openai": BACKENDS,
-    "httpx2": BACKENDS,
-    "huggingface_hub": BACKENDS,
+    "httpx2": (*BACKENDS, "jglue_app/hub_sink/uploader.py"),
+    "huggingface_hub": (*BACKENDS, "jglue_app/hub_sink/uploader.py"),
     "gguf": BACKENDS,
     "accelerate": BACKENDS,
     "sentence_transformers": BACKENDS,
@@ -43,6 +43,7 @@ ROOMS = (
         "money",
         "errors",
         "environment",
+        "whole_files",
         "child_process",
         "settings",
         "tasks",
@@ -51,7 +52,7 @@ ROOMS = (
         "backends",
         "scoring",
     ),
-    *("runs", "bench", "audit", "results", "prompt_lab", "wandb_sink", "launch", "ui", "api", "cli"),
+    *("runs", "bench", "audit", "results", "prompt_lab", "wandb_sink", "hub_sink", "launch", "ui", "api", "cli"),
 )
 """Folders and modules at the top of the package; each imports only from those before it. An item is asked (tasks, data,
 prompts), answered (backends), judged (scoring), stored (runs), collected (results) and shown (the rest)."""

@@ -22,7 +22,6 @@ import ipaddress
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from jglue_app.data.toml_text import load_toml
 from jglue_app.errors import InputError, UnknownNameError, reason_of
 from jglue_app.messages import Joined, Message, mark
 from jglue_app.settings import Settings
@@ -213,10 +213,10 @@ def endpoints(settings: Settings) -> Mapping[str, Endpoint]:
             raise InputError("There is no file {path}, which JGLUE_ENDPOINTS names.", path=path)
         return {}
     try:
-        table = tomllib.loads(file.read_text("utf-8-sig"))
+        table = load_toml(file.read_text("utf-8-sig"))
     except OSError as e:
         raise InputError("{path} cannot be read ({reason}).", path=path, reason=reason_of(e)) from e
-    except (ValueError, RecursionError) as e:  # Not UTF-8 or not TOML, or tables in tables without end.
+    except ValueError as e:  # Not UTF-8 or not TOML, or tables in tables without end.
         raise InputError("{path} is not a TOML file ({reason}).", path=path, reason=reason_of(e)) from e
     return {name: _endpoint(path, name, entry) for name, entry in table.items()}
 

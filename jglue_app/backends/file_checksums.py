@@ -10,11 +10,11 @@ restores the time of modification, and is outside the blocks.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from jglue_app.backends.relevant_files import json_object
 from jglue_app.errors import ModelError
+from jglue_app.whole_files import write_atomically
 
 CACHE_FILE = "model-files.json"
 """File in the cache folder with the checksums of large files."""
@@ -168,13 +169,6 @@ def _add_to_cache(cache_dir: Path, new: Mapping[str, _Entry]) -> None:
     if len(rows) > MAX_CACHED:
         rows = {key: entry for key, entry in rows.items() if key in new or Path(key).exists()}
     table = {key: [*entry.stamp, entry.blocks, entry.digest] for key, entry in list(rows.items())[-MAX_CACHED:]}
-    part = ""
-    try:
+    with contextlib.suppress(OSError, ValueError):  # A path may not be UTF-8.
         cache_dir.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=cache_dir, prefix=f".{CACHE_FILE}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(json.dumps(table))
-        Path(part).replace(cache_dir / CACHE_FILE)
-    except (OSError, ValueError):  # A path may not be UTF-8.
-        if part:
-            Path(part).unlink(missing_ok=True)
+        write_atomically(cache_dir / CACHE_FILE, json.dumps(table))

@@ -18,6 +18,7 @@ from jglue_app.backends import backend_for, backend_module
 from jglue_app.backends.endpoints import ServedModel, served_model, served_models
 from jglue_app.backends.hub_copy import cached_snapshot
 from jglue_app.backends.named_models import NamedModel, named_models
+from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import JglueAppError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
@@ -134,7 +135,7 @@ def _memory_needed(facts: ModelFacts, settings: Settings, device: str) -> int | 
         return None
     spec = ModelSpec(facts.id, backend_for(facts.id))
     try:
-        needed: int | None = backend_module(spec).memory_needed(spec, settings, device)
+        needed: int | None = backend_module(spec).memory_needed(spec, settings, _device_of_models(device))
     except JglueAppError:
         return None
     return needed
@@ -142,8 +143,13 @@ def _memory_needed(facts: ModelFacts, settings: Settings, device: str) -> int | 
 
 def memory_free(device: str) -> int:
     """Bytes that are free where models are loaded."""
-    free: int = backend_module(ModelSpec("")).memory_free(device)
+    free: int = backend_module(ModelSpec("")).memory_free(_device_of_models(device))
     return free
+
+
+def _device_of_models(device: str) -> str:
+    """Where models are loaded: on ZeroGPU not in this process, but on a GPU whose size `spaces` has torch tell."""
+    return "cuda" if device == "auto" and zero_gpu.is_active() else device
 
 
 # --- the tokenizer ----------------------------------------------------------------------------------------

@@ -16,11 +16,14 @@ from jglue_app.backends import (
     require_no_adapter_elsewhere,
 )
 from jglue_app.backends.fingerprint import fingerprint_model, require_unchanged, without_adapter
+from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import DeviceError, ModelError
 from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
 
+MAX_ELSEWHERE = 16
+"""Models on ZeroGPU whose tokenizers stay in memory."""
 MAX_ADAPTERS = 8
 """Adapters that stay applied: each keeps modules, its own weights and a prefix in memory."""
 
@@ -39,6 +42,8 @@ class ModelPool:
         self._device = device
         self._size = size
         self._resident: dict[ModelSpec, Backend] = {}
+        self._elsewhere: dict[ModelSpec, Backend] = {}
+        """Models whose weights are loaded on a borrowed GPU; the least recently used first."""
         self._adapted: dict[ModelSpec, tuple[ModelSpec, Backend]] = {}
         """Model with an adapter → the loaded model without it, and the backend of both."""
 
@@ -69,6 +74,8 @@ class ModelPool:
         """
         if spec.files_sha256 is None and (fingerprint := fingerprint_model(spec, self._settings)):
             spec = replace(spec, files_sha256=fingerprint.digest)
+        if zero_gpu.runs_there(spec):
+            return self._there(spec, notify, needs_template=needs_template)
         if spec.adapter is not None:
             return self._with_adapter(spec, notify, needs_template=needs_template)
         if spec in self._resident:
@@ -94,6 +101,20 @@ class ModelPool:
             self.clear()
             backend = open_backend(spec, self._settings, **options)
         self._resident[spec] = backend
+        return backend
+
+    def _there(self, spec: ModelSpec, notify: Notify, *, needs_template: bool) -> Backend:
+        """A model that answers on a borrowed GPU, with its adapter if it has one."""
+        if spec in self._elsewhere:
+            require_unchanged(spec, self._settings)
+            self._elsewhere[spec] = self._elsewhere.pop(spec)
+            return self._elsewhere[spec]
+        notify(Message("Preparing {model}.", model=spec.id))
+        module = importlib.import_module("jglue_app.backends.zero_gpu.open_there")
+        backend: Backend = module.open_there(spec, self._settings, notify, needs_template=needs_template)
+        while len(self._elsewhere) >= MAX_ELSEWHERE:
+            self._elsewhere.pop(next(iter(self._elsewhere))).close()
+        self._elsewhere[spec] = backend
         return backend
 
     def _with_adapter(self, spec: ModelSpec, notify: Notify, *, needs_template: bool) -> Backend:
@@ -163,8 +184,10 @@ class ModelPool:
     def fit_together(self, specs: Collection[ModelSpec]) -> bool:
         """Whether all these models can be loaded at the same time, as far as their sizes are known.
 
-        Those that differ in their adapters alone are one.
+        Those that differ in their adapters alone are one. Those on a borrowed GPU take no memory here; there, the one
+        makes room for the other.
         """
+        specs = [spec for spec in specs if not zero_gpu.runs_there(spec)]
         models: dict[ModelSpec, ModelSpec] = {}
         for spec in specs:
             models[without_adapter(spec)] = spec if spec.adapter is None else models.get(without_adapter(spec), spec)
@@ -181,6 +204,8 @@ class ModelPool:
 
     def clear(self) -> None:
         """Close every model."""
+        while self._elsewhere:
+            self._elsewhere.popitem()[1].close()
         self._close_adapters()
         while self._resident:
             self._resident.popitem()[1].close()

@@ -38,8 +38,11 @@ app = typer.Typer(
 )
 
 
-NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-"""Faults of a disk or of permissions, wherever they come up."""
+NOT_OURS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOLCK, errno.EBUSY, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT),
+)
+"""Faults of a disk, of permissions or of the limits of a process, wherever they come up."""
 
 
 def main() -> None:

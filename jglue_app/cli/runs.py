@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -57,17 +58,23 @@ TWO: tuple[Literal["a"], Literal["b"]] = ("a", "b")
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """The first Ctrl-C or SIGTERM asks the run to stop after the current token; the second ends at once."""
+    """The first Ctrl-C or SIGTERM asks the run to stop after the current token; the second ends at once. The end of
+    the terminal counts as one of them, unless the command was told to outlive it (`nohup`)."""
     stop = threading.Event()
     stream = sys.stderr  # Converting a model hides the library's progress bar by exchanging it.
 
     def ask(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
-        print("Stopping; what is finished is kept.", file=stream)
         stop.set()
+        with contextlib.suppress(OSError, ValueError):  # The terminal may be gone.
+            print("Stopping; what is finished is kept.", file=stream)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none.
+    if hang_up is not None and signal.getsignal(hang_up) == signal.SIG_DFL:
+        numbers.append(hang_up)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:

@@ -42,7 +42,7 @@ RunsArgument = Annotated[
 def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     """The stored runs, the newest first."""
     library = Library(settings_of(runs_dir).runs_dir)
-    runs, damaged = library.all(), library.damaged()
+    runs, damaged = library.listing()
     if as_json:
         rows: list[dict[str, Any]] = [
             {"id": r.name, "label": r.label, "created": r.created, "done": r.done, "planned": r.planned}
@@ -130,10 +130,14 @@ def leaderboard(
         saved = wandb_sink.save_report(login, project, protocol, data_kind, names) if report else {}
     else:
         library = Library(settings_of(runs_dir).runs_dir)
-        entries = rank(library.reports(protocol, data_kind), library.reports(against, data_kind), names)
+        damaged: dict[str, str] = {}
+        entries = rank(
+            library.reports(protocol, data_kind, damaged), library.reports(against, data_kind, damaged), names
+        )
         found, before = _rankings(library, [entry.name for entry in entries], names, protocol, against)
-        elsewhere = Counter(run.data_kind for run in library.all())
-        _tell_damaged(library.damaged())
+        listed, reasons = library.listing()
+        elsewhere = Counter(stored.data_kind for stored in listed)
+        _tell_damaged(damaged | reasons)
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
         by_items = {} if found is None else {"rankings": found.rankings, "apart": found.apart}
@@ -314,6 +318,7 @@ def delete(
     named = Path(run)
     # Other commands take a folder, and so does this one where it is a run of the collection.
     name = named.name if named.parent.resolve() == library.runs_dir.resolve() else run
+    library.finish_deletions()
     path = library.find(name)
     if not yes and not typer.confirm(f"Delete {_label(library, path)} ({name}) for good?", err=True):
         raise InputError("Nothing was deleted.")

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from jglue_app.messages import Joined, Message, of
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.tasks import TASKS, get_task, jsquad
 from jglue_app.types import Dataset, Item, Source
+from jglue_app.whole_files import put_in_place, scratch_folder
 
 OFFICIAL_VERSION = "v1.3"
 SAMPLE_VERSION = "sample-1"
@@ -113,7 +112,12 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
     url = f"{settings.data_url.rstrip('/')}/{official_name(task, split)}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
+        with scratch_folder(target.parent, ".download-") as scratch:
+            partial_file = scratch / target.name
+            with partial_file.open("wb") as out:
+                _download(url, settings.data_dir, out.write, progress, sample_path(task, split).is_file())
+            _verify_download(partial_file, task, split, url)
+            put_in_place(partial_file, target)
     except OSError as e:
         raise InputError(
             "{folder}: the download cannot be stored there ({reason}). Set JGLUE_CACHE_DIR to a "
@@ -121,16 +125,6 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
             folder=target.parent,
             reason=reason_of(e),
         ) from e
-    partial_file = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            _download(url, settings.data_dir, out.write, progress, sample_path(task, split).is_file())
-            out.flush()
-            os.fsync(out.fileno())
-        _verify_download(partial_file, task, split, url)
-        partial_file.replace(target)
-    finally:
-        partial_file.unlink(missing_ok=True)
     return target
 
 

@@ -194,8 +194,10 @@ def _arrow(filename: str, raw: bytes) -> tuple[tuple[Row, ...], dict[str, Sequen
             table = pa.ipc.open_file(source).read_all()
         else:
             table = pa.ipc.open_stream(source).read_all()
+        # Sizes and offsets are taken as they are otherwise, and may lead out of the file.
+        table.validate(full=True)
         columns = {name: _values(pa, table.column(i)) for i, name in enumerate(table.column_names)}
-    except (pa.ArrowException, OSError, ValueError) as e:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, SystemError) as e:
         raise DataError(
             "{path}: not a sound Parquet or Arrow file ({reason}). Export it again.",
             path=filename,

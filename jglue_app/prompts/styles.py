@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from jglue_app.data.toml_text import load_toml
 from jglue_app.errors import StyleError, UnknownNameError, reason_of
-from jglue_app.messages import Joined, Message
+from jglue_app.messages import Joined, Message, of
 from jglue_app.settings import ASSETS
 from jglue_app.tasks import TASKS
 from jglue_app.types import Task
@@ -105,13 +105,13 @@ def load_style(name: str, *, allow_paths: bool = True) -> Style:
             )
         # A text in UTF-16 says so in its first bytes.
         encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        table = tomllib.loads(raw.decode(encoding))
+        table = load_toml(raw.decode(encoding))
     except OSError as e:
         raise StyleError(
             "{path}: cannot be read ({reason}). Give the path of a readable file.", path=path, reason=reason_of(e)
         ) from e
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise StyleError("{path}: not a TOML file in UTF-8 ({reason}).", path=path, reason=e) from e
+    except ValueError as e:
+        raise StyleError("{path}: not a TOML file in UTF-8 ({reason}).", path=path, reason=of(e)) from e
     _only_known(table, {"title", "note", *TASKS}, path, Message("top level"))
     return Style(
         name=path.stem,

@@ -6,9 +6,7 @@ comparison of two. It is read, judged and computed once for each version of its 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import shutil
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +27,10 @@ from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData, RunSpec, data_kind
+from jglue_app.whole_files import remove_left_folders, scratch_folder, sync_folder
 
+DELETED = ".deleted-"
+"""Beginning of the names of folders in which runs are deleted."""
 Ids = Mapping[str, Collection[str]]
 """Task → ids of items."""
 
@@ -204,21 +205,22 @@ class Library:
         Raises:
             StoreError: `runs_dir` is not a folder, or cannot be read. A folder that does not exist yet holds no runs.
         """
-        runs = []
-        for path in self._folders():
-            with contextlib.suppress(StoreError):
-                runs.append(self.stored(path))
-        return sorted(runs, key=lambda run: (run.created, run.name), reverse=True)
+        return self.listing()[0]
 
     def damaged(self) -> dict[str, str]:
         """Folder name → what is wrong, for the runs that cannot be read."""
-        reasons = {}
+        return self.listing()[1]
+
+    def listing(self) -> tuple[list[StoredRun], dict[str, str]]:
+        """What `all` and `damaged` give, of one look at each folder: a run that cannot be read for a moment is in the
+        one or in the other."""
+        runs, reasons = [], {}
         for path in self._folders():
             try:
-                self.stored(path)
+                runs.append(self.stored(path))
             except StoreError as e:
                 reasons[path.name] = messages.of(e)
-        return reasons
+        return sorted(runs, key=lambda run: (run.created, run.name), reverse=True), reasons
 
     def _folders(self) -> list[Path]:
         """The folders that hold a run, even a damaged one; a run that has just started has no manifest and no record
@@ -245,19 +247,31 @@ class Library:
         """One run by its folder; raises StoreError if there is none."""
         return self._results.get(("stored", path), _version(path), lambda: _stored(path, self._runs.data(path)))
 
-    def reports(self, protocol: str = "official", data: str = "sample") -> dict[str, Report]:
+    def reports(
+        self, protocol: str = "official", data: str = "sample", damaged: dict[str, str] | None = None
+    ) -> dict[str, Report]:
         """Run → its report, of all runs below the folder over `sample`, `official` (dev) or `test` data; damaged runs
         are left out. Scores on different data are not comparable, so they are never in one table.
+
+        Args:
+            protocol: what scores them.
+            data: of which data.
+            damaged: takes folder name → what is wrong, for those that are left out.
 
         Raises:
             UnknownNameError: no such protocol.
         """
         get_protocol(protocol)
         reports: dict[str, Report] = {}
-        for run in self.all():
+        runs, reasons = self.listing()
+        for run in runs:
             if run.data_kind == data:
-                with contextlib.suppress(StoreError):
+                try:
                     reports[run.name] = self.report(run.path, protocol)
+                except StoreError as e:
+                    reasons[run.name] = messages.of(e)
+        if damaged is not None:
+            damaged |= reasons
         return reports
 
     def find(self, name: str) -> Path:
@@ -266,6 +280,10 @@ class Library:
             return self.runs_dir / name
         raise StoreError("There is no run {name!r} here. Choose one of the list, or run it again.", name=name[:100])
 
+    def finish_deletions(self) -> None:
+        """Remove what is left of runs whose deletion was killed."""
+        remove_left_folders(self.runs_dir, DELETED)
+
     def delete(self, name: str) -> None:
         """Delete a run below the folder.
 
@@ -273,15 +291,16 @@ class Library:
             StoreError: there is no such run.
             RunBusyError: a process is writing to it.
         """
+        self.finish_deletions()
         path = self.find(name)
         with RunStore(path).writing():
             pass  # Raises if another process is writing.
         self._runs.forget(path)
         try:
-            # Renamed first: a partly deleted folder must not count as a run.
-            deleted = path.with_name(f".deleted-{path.name}")
-            path.rename(deleted)
-            shutil.rmtree(deleted)
+            with scratch_folder(self.runs_dir, DELETED) as scratch:
+                # Moved first: a partly deleted folder must not count as a run.
+                path.rename(scratch / "run")
+                sync_folder(self.runs_dir)
         except OSError as e:
             raise StoreError(
                 "{path} cannot be deleted ({reason}). Check its permissions.", path=path, reason=reason_of(e)

@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 from jglue_app.errors import InputError, StoreError, UnknownNameError, reason_of
 from jglue_app.results.surrogates import replace
 from jglue_app.runs.serialization import dumps
-from jglue_app.runs.writer import write_atomically
 from jglue_app.settings import ASSETS
+from jglue_app.whole_files import write_atomically
 
 FILE = "marks.json"
 FORMAT_VERSION = 1

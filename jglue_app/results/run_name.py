@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from jglue_app.errors import InputError, StoreError, reason_of
 from jglue_app.results.control_characters import CONTROLS
 from jglue_app.runs.serialization import dumps
-from jglue_app.runs.writer import write_atomically
+from jglue_app.whole_files import write_atomically
 
 FILE = "about.json"
 MAX_NAME = 100

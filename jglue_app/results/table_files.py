@@ -7,7 +7,7 @@ and so is `gold`, which is a number for JSTS and a list of accepted answers else
 from __future__ import annotations
 
 import csv
-import tempfile
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.judged import Judged, judge_run
 from jglue_app.scoring.protocols import protocol_names
 from jglue_app.types import RunData
+from jglue_app.whole_files import put_in_place, scratch_folder
 
-FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
-"""Prefixes that make a spreadsheet program evaluate a cell as a formula."""
+_UNSEEN = r"\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
+_FORMULA = re.compile(rf"[\t\r\n]|[{_UNSEEN}]*[=+@＝＋－＠−-]")
+"""How a cell begins that a spreadsheet program evaluates as a formula: with its sign, also after what the program takes
+away, or does not show, before it; or with a tab or a line end, after which it may begin a cell of its own."""
 NUMBER_COLUMNS: Mapping[str, type] = {"prompt_tokens": int, "new_tokens": int, "seconds": float}
 """Columns that hold numbers, beside the verdicts; all others are text."""
 
@@ -98,9 +101,9 @@ def write(table_rows: Sequence[Mapping[str, Any]], path: Path, format: str) -> N
         raise UnknownNameError("export format", format, FORMATS)
     try:
         # Written to a temporary file and renamed: a failed write leaves no truncated file.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
-            FORMATS[format](table_rows, Path(scratch) / path.name)
-            (Path(scratch) / path.name).replace(path)
+        with scratch_folder(path.parent, ".export-") as scratch:
+            FORMATS[format](table_rows, scratch / path.name)
+            put_in_place(scratch / path.name, path)
     except OSError as e:
         raise StoreError(
             "{path} cannot be written ({reason}). Choose another place, or free some space.",
@@ -156,7 +159,7 @@ def _without_surrogates(value: Any) -> Any:
 
 
 def _without_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 FORMATS: dict[str, Callable[[Sequence[Mapping[str, Any]], Path], None]] = {

@@ -20,7 +20,7 @@ from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.serialization import dumps, facts_of
 from jglue_app.runs.store import RunStore
-from jglue_app.runs.writer import RunWriter
+from jglue_app.runs.writer import RunWriter, has_zeros, is_unfinished
 from jglue_app.types import Dataset, Item, ModelInfo, Prompt
 
 PACKAGES = (
@@ -143,6 +143,16 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
             from.
         RunBusyError: another process is writing to the run.
     """
+    notes = []
+    if zeroed := has_zeros(store.path):
+        notes.append(
+            Message(
+                "Answers of this run were lost in a power failure before they were on the disk: they are given again."
+            )
+        )
+    if zeroed or is_unfinished(store.path):
+        with store.writing():
+            pass  # Opening it removes what a killed process or a power failure has left.
     if not store.exists():
         if store.finished():
             raise StoreError(
@@ -150,14 +160,14 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
                 "Restore it from a copy, or delete the folder to start over.",
                 path=store.path,
             )
-        return []
+        return notes
     manifest = store.manifest()
     if manifest.get("spec_id") != plan.spec.spec_id or store.spec().spec_id != plan.spec.spec_id:
         raise StoreError(
             "{path} describes another run. Restore it from a copy, or delete the folder to start over.",
             path=store.path / "manifest.json",
         )
-    notes = []
+    store.check_own(plan.spec.spec_id, store.records())
     try:
         store.check_items(manifest, store.items())
     except StoreError:

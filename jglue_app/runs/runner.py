@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from jglue_app.backends.pool import ModelPool
-from jglue_app.errors import JglueAppError, RunBusyError, StoreError
+from jglue_app.backends.zero_gpu.backend import ZeroGpuBackend
+from jglue_app.errors import GpuTimeError, JglueAppError, RunBusyError, StoreError
 from jglue_app.messages import Joined, Message
 from jglue_app.prompts import formats
-from jglue_app.runs.answering import answer_prompts, token_limits
+from jglue_app.runs.answering import answer_prompts, token_limits, work_of
 from jglue_app.runs.changes import changes_since
 from jglue_app.runs.manifest import Described, note_records, repair, write_head
 from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
@@ -58,6 +59,8 @@ class Event:
     seconds_left: float | None = None
     """Estimate for the subset at that speed."""
     record: Record | None = None
+    why: Literal["", "budget", "gpu_time"] = ""
+    """Of a run that stopped by itself: what it has no more of."""
 
 
 def run_plan(
@@ -91,8 +94,9 @@ def run_plans(
     """Run one or two plans, subset by subset in turn when their models fit in memory together, else one after the
     other; the same weights are loaded once. Two identical plans are run once.
 
-    A run whose budget has no room for a next request ends as stopped, with a notice that says so. The budget is that of
-    each run. `charge` names who else pays for the requests of a model, `first` the subset that comes before the others.
+    A run whose budget has no room for a next request ends as stopped, with a notice that says so; so does one for which
+    no more GPU time is lent, while the other goes on. The budget is that of each run. `charge` names who else pays for
+    the requests of a model, `first` the subset that comes before the others.
     """
     stores = {id(p): RunStore.of(runs_dir, p.spec) for _, p in plans}
     for side, p in plans:
@@ -152,10 +156,11 @@ def run_plans(
         _note_end(stores[plan_id], sessions[plan_id])
     for side, p in plans:
         finished = len(stores[id(p)].finished_of(p.items))
-        if why := sessions[id(p)].why_ended(p):
-            yield Event("notice", p.spec.label, side, message=why)
+        for note in sessions[id(p)].closing_notes(p):
+            yield Event("notice", p.spec.label, side, message=note)
         stopped = finished < p.total and (should_stop() or sessions[id(p)].exhausted)
-        yield Event("stopped" if stopped else "done", p.spec.label, side, run_done=finished, run_total=p.total)
+        why = sessions[id(p)].lacks if stopped else ""
+        yield Event("stopped" if stopped else "done", p.spec.label, side, run_done=finished, run_total=p.total, why=why)
 
 
 def _note_end(store: RunStore, session: Session) -> None:
@@ -192,9 +197,21 @@ def _run_task(
         check_server(backend, plan)
         info = backend.info
         built = build_prompts(plan, name, remaining, formats.format_info(info, backend.render_chat))
-        write_head(plan, store, writer, backend, built[0])
+        first = built[0]
+        described = not isinstance(backend, ZeroGpuBackend) or backend.is_loaded
+        if described:
+            write_head(plan, store, writer, backend, first)
+
+        def append(records: Sequence[Record]) -> None:
+            nonlocal described, info
+            if not described:  # Only a model that is loaded can say what it is.
+                require_same_model(store, backend)
+                write_head(plan, store, writer, backend, first)
+                described, info = True, backend.info
+            writer.append(records)
+
         for note in (
-            *notes_on_thinking(plan.spec, TASKS[name], built[0]),
+            *notes_on_thinking(plan.spec, TASKS[name], first),
             *notes_on_repetition_penalty(plan.spec, name),
         ):
             if note not in session.given:
@@ -206,28 +223,35 @@ def _run_task(
         speed = 0.0
         for number in itertools.count():
             size = _chunk_size(number, speed)
+            if isinstance(backend, ZeroGpuBackend) and built:
+                work = work_of(plan.spec, TASKS[name], limits, built, backend)
+                size, request = backend.next_request(work, len(built))
+                yield Event("notice", label, side, message=request, task=name)
             chunk, built = built[:size], built[size:]
             if not chunk:
                 break
-            for record in answer_prompts(plan.spec, TASKS[name], limits, chunk, backend, should_stop, writer.append):
-                done_here += 1
-                session.attempted += 1
-                speed = done_here / max(time.perf_counter() - started, 1e-9)
-                yield Event(
-                    "record",
-                    label,
-                    side,
-                    task=name,
-                    done=total - len(remaining) + done_here,
-                    total=total,
-                    run_done=before + done_here,
-                    run_total=plan.total,
-                    items_per_s=speed,
-                    seconds_left=(len(remaining) - done_here) / speed,
-                    record=record,
-                )
+            try:
+                for record in answer_prompts(plan.spec, TASKS[name], limits, chunk, backend, should_stop, append):
+                    done_here += 1
+                    session.attempted += 1
+                    speed = done_here / max(time.perf_counter() - started, 1e-9)
+                    yield Event(
+                        "record",
+                        label,
+                        side,
+                        task=name,
+                        done=total - len(remaining) + done_here,
+                        total=total,
+                        run_done=before + done_here,
+                        run_total=plan.total,
+                        items_per_s=speed,
+                        seconds_left=(len(remaining) - done_here) / speed,
+                        record=record,
+                    )
+            except GpuTimeError as e:
+                session.refusal = e.message
             writer.sync()
-            if backend.info != info:  # Longer prompts have changed how they go through the model.
+            if described and backend.info != info:  # Longer prompts have changed how they go through the model.
                 info = backend.info
                 write_head(plan, store, writer, backend)
             if should_stop() or session.exhausted:

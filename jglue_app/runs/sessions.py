@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -31,17 +31,28 @@ class Session:
     given: set[str] = field(default_factory=set)
     """Notices that were given."""
 
+    refusal: Message | None = None
+    """Why no more GPU time is lent to it; None as long as it is."""
+
     @property
     def exhausted(self) -> bool:
-        """Whether its budget has refused a request."""
-        return self.spending is not None and self.spending.exhausted
+        """Whether its budget has refused a request, or no more GPU time is lent."""
+        return bool(self.lacks)
 
-    def why_ended(self, plan: Plan) -> Message | None:
-        """That its budget has no room for what is left; None if nothing is left, or there is room."""
+    @property
+    def lacks(self) -> Literal["", "budget", "gpu_time"]:
+        """What it has no more of."""
+        if self.refusal is not None:
+            return "gpu_time"
+        return "budget" if self.spending is not None and self.spending.exhausted else ""
+
+    def closing_notes(self, plan: Plan) -> Iterator[Message]:
+        """What is to be said at its end: why items are left, if there are any for want of money or GPU time."""
         left = plan.total - len(self.store.finished_of(plan.items))
-        if not left or self.spending is None or not self.spending.exhausted:
-            return None
-        return exhausted_notice(plan, self.spending, self.info.currency if self.info else "", left)
+        if left and self.refusal is not None:
+            yield self.refusal
+        elif left and self.spending is not None and self.spending.exhausted:
+            yield exhausted_notice(plan, self.spending, self.info.currency if self.info else "", left)
 
 
 class OpeningNote(NamedTuple):

@@ -86,7 +86,8 @@ class RunStore:
         return cls(runs_dir / spec.spec_id)
 
     def exists(self) -> bool:
-        return (self.path / "manifest.json").is_file()
+        """Whether there is a manifest; raises StoreError where the disk does not tell."""
+        return self._is_file("manifest.json")
 
     def manifest(self) -> dict[str, Any]:
         """The manifest as a table.
@@ -128,15 +129,21 @@ class RunStore:
             StoreError: a damaged line, or a last one that is torn: the file is replaced as a whole, never appended to.
         """
         path = self.path / "items.jsonl"
-        items = []
+        items: dict[tuple[str, str], Item] = {}
         end = 0
-        for item, after in self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE):
-            items.append(item)
+        for number, (item, after) in enumerate(
+            self._lines("items.jsonl", lambda line: item_from(json.loads(line)), RESTORE), start=1
+        ):
+            items[item.task, item.id] = item
+            if len(items) < number:  # At once: a file of one line again and again would fill the memory.
+                where = Message("line {number}", number=number)
+                raise _damaged(self.named / path.name, where, Message("the same item twice"), RESTORE)
             end = after
-        if path.is_file() and path.stat().st_size != end:
+        version = self.file_version("items.jsonl")
+        if version is not None and version.size != end:
             where = Message("line {number}", number=len(items) + 1)
             raise _damaged(self.named / path.name, where, Message("torn"), RESTORE)
-        return items
+        return list(items.values())
 
     def records(self) -> list[Record]:
         """One record per item, the latest, in the order they were first written."""
@@ -147,8 +154,8 @@ class RunStore:
 
     def has_records(self) -> bool:
         """Whether anything was ever answered, damaged or not."""
-        path = self.path / "records.jsonl"
-        return path.is_file() and path.stat().st_size > 0
+        version = self.file_version("records.jsonl")
+        return self._is_file("records.jsonl") and version is not None and version.size > 0
 
     def finished(self) -> set[tuple[str, str]]:
         """(task, item id) of every item that has an output; errors do not count, they are tried again."""
@@ -204,7 +211,7 @@ class RunStore:
         Manifests of older versions do not say it: what their limit and their data imply is compared.
         """
         path = self.named / "items.jsonl"
-        if not (self.path / "items.jsonl").is_file():
+        if not self._is_file("items.jsonl"):
             raise StoreError("The file {path} is gone. {remedy}", path=path, remedy=RESTORE)
         facts = manifest.get("items")
         if facts is None:
@@ -224,9 +231,11 @@ class RunStore:
         """Compare the records with the items and with what the manifest says of them.
 
         Raises:
-            StoreError: answers are missing that were stored once, or an answer is to no item of the run.
+            StoreError: answers are missing that were stored once, or an answer is of another run or to no item.
         """
         path = self.named / "records.jsonl"
+        manifest = self.manifest()
+        self.check_own(str(manifest.get("spec_id", data.spec.spec_id)), data.records)
         for record in data.records:
             if record.item_id not in data.items.get(record.task, {}):
                 raise StoreError(
@@ -236,13 +245,32 @@ class RunStore:
                     item_id=record.item_id[:100],
                     remedy=RESTORE,
                 )
-        manifest = self.manifest()
+            choices = data.items[record.task][record.item_id].choices
+            if choices and record.output is not None and len(record.prompt.answers) != len(choices):
+                raise StoreError(
+                    "{path}: the prompt of {task} {item_id!r} asks for {count} labels, and the item has {choices}. "
+                    "{remedy}",
+                    path=path,
+                    task=record.task,
+                    item_id=record.item_id[:100],
+                    count=len(record.prompt.answers),
+                    choices=len(choices),
+                    remedy=RESTORE,
+                )
         if missing := self.count_lost(manifest, data.records):
             raise StoreError(
                 "{path} has lost {missing:,} of its answers. Start the same run again to answer "
                 "these items, or restore the file from a copy.",
                 path=path,
                 missing=missing,
+            )
+
+    def check_own(self, spec_id: str, records: Iterable[Record]) -> None:
+        """Refuse answers that another run was given; raises StoreError."""
+        if any(record.spec_id != spec_id for record in records):
+            raise StoreError(
+                "{path} holds answers of another run. Restore it from a copy, or delete the folder to start over.",
+                path=self.named / "records.jsonl",
             )
 
     def count_lost(self, manifest: Mapping[str, Any], records: Sequence[Record]) -> int:
@@ -258,6 +286,12 @@ class RunStore:
             raise StoreError(
                 "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return (self.path / name).is_file()
+        except OSError as e:
+            raise _unreadable(self.named / name, e) from e
 
     def version(self) -> tuple[FileVersion | None, FileVersion | None]:
         """What changes when the manifest or the items are rewritten."""
@@ -297,21 +331,20 @@ class RunStore:
         Raises:
             StoreError: a damaged line.
         """
-        path = self.path / "records.jsonl"
         records: list[Record] = []
         for record, end in self._lines("records.jsonl", parse_record_line, DELETE_LINE, offset):
             records.append(record)
             offset = end
-        return records, offset if path.exists() else 0
+        return records, offset if self._is_file("records.jsonl") else 0
 
     def _lines(self, name: str, read: Callable[[bytes], T], remedy: Message, start: int = 0) -> Iterator[tuple[T, int]]:
         """What `read` makes of every whole line of a file from a byte on, each with the byte after its line; a last
         line without its end is still being written."""
         path = self.path / name
-        if not path.exists():
-            return
         offset = start
         try:
+            if not path.exists():
+                return
             with path.open("rb") as file:
                 file.seek(start)
                 for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1):
@@ -331,9 +364,7 @@ class RunStore:
                         raise _damaged(self.named / name, where, f"{type(e).__name__}: {messages.of(e)}", remedy) from e
                     yield value, offset
         except OSError as e:
-            raise StoreError(
-                "{path} cannot be read ({reason}). Check its permissions.", path=self.named / name, reason=reason_of(e)
-            ) from e
+            raise _unreadable(self.named / name, e) from e
 
     # --- writing ---
 
@@ -345,6 +376,10 @@ class RunStore:
             StoreError: the folder cannot be made or written to.
         """
         return RunWriter(self.path)
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError("{path} cannot be read ({reason}). Check its permissions.", path=path, reason=reason_of(error))
 
 
 def _damaged(path: Path, where: Message, reason: str, remedy: Message) -> StoreError:

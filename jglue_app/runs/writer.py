@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,26 +12,24 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from jglue_app.errors import RunBusyError, StoreError, reason_of
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be removed.
+    fcntl = None  # type: ignore[assignment]
+
+from jglue_app.errors import JglueAppError, RunBusyError, StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.runs.serialization import dumps, items_text, line_of
 from jglue_app.types import Item, Record
+from jglue_app.whole_files import leftovers, remove_leftovers, sync_folder, write_atomically
 
 FORMAT_VERSION = 1
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+RECORDS, LOCK = "records.jsonl", ".lock"
+FILES = ("manifest.json", "items.jsonl", RECORDS)
+BLOCK = 2**20
+"""Bytes that are read at once."""
 
 
 class RunWriter:
@@ -40,7 +38,7 @@ class RunWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            self._make(path)
         except OSError as e:
             raise StoreError(
                 "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
@@ -49,47 +47,94 @@ class RunWriter:
                 reason=reason_of(e),
             ) from e
         # The page resumes a run on whichever thread is free, so the lock must not belong to one.
-        self._lock = FileLock(path / ".lock", thread_local=False)
+        self._lock = FileLock(path / LOCK, thread_local=False)
         self._file = -1
+        self._places: dict[str, tuple[int, int]] = {}
+        """Of the records, and of the lock where they are not locked themselves: device and inode, by which it is seen
+        that they are no longer in the folder."""
+
+    @staticmethod
+    def _make(path: Path) -> None:
+        """Make a folder that outlives a power failure."""
+        if not path.is_dir():
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+            for folder in made:
+                sync_folder(folder.parent)
 
     def __enter__(self) -> Self:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as e:
-            raise RunBusyError(
-                "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
-            ) from e
+            raise self._busy() from e
         except OSError as e:
             raise self._no_access(e) from e
         try:
+            self._open_records()
+            for name in FILES:
+                remove_leftovers(self.path / name)
             self._cut_torn_line()
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._file = os.open(self.path / "records.jsonl", flags, 0o644)
+            if self._drop_zeroed_lines():
+                os.close(self._file)
+                self._open_records()
         except BaseException as e:
+            if self._file >= 0:
+                os.close(self._file)
             self._lock.release()
             if isinstance(e, OSError):
                 raise self._no_access(e) from e
             raise
         return self
 
+    def _open_records(self) -> None:
+        """Open the records for appending. They are locked as well: somebody may delete the file `.lock`."""
+        path = self.path / RECORDS
+        new = not path.exists()
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if new:
+            sync_folder(self.path)
+        names = (RECORDS,) if self._lock_records() else (LOCK, RECORDS)
+        self._places = {name: _place((self.path / name).stat()) for name in names}
+
+    def _lock_records(self) -> bool:
+        """Whether the operating system and the file system could do it; raises RunBusyError where another process
+        has."""
+        if fcntl is None:
+            return False
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise self._busy() from e
+        except OSError:
+            return False
+        return True
+
+    def _busy(self) -> RunBusyError:
+        return RunBusyError(
+            "Another process is writing to {path}. Wait for it, or stop it, and start again.", path=self.path
+        )
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.sync()
+            # The first error is what counts.
+            with contextlib.suppress(JglueAppError) if kind is not None else contextlib.nullcontext():
+                self.sync()
         finally:
-            self._leave_no_empty_folder()
+            with contextlib.suppress(OSError):
+                self._leave_no_empty_folder()
             os.close(self._file)
             self._lock.release()
 
     def _leave_no_empty_folder(self) -> None:
         """A model that could not be loaded leaves no run behind. Whatever holds a byte stays."""
-        held = {entry.name for entry in self.path.iterdir()} - {".lock", "records.jsonl"}
+        held = {entry.name for entry in self.path.iterdir()} - {LOCK, RECORDS}
         if not held and os.fstat(self._file).st_size == 0:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _cut_torn_line(self) -> None:
-        path = self.path / "records.jsonl"
+        path = self.path / RECORDS
         if not path.exists():
             return
         with path.open("r+b") as file:
@@ -105,6 +150,15 @@ class RunWriter:
                 keep = start
             if keep != size:
                 file.truncate(keep)
+
+    def _drop_zeroed_lines(self) -> bool:
+        """Remove the lines with zero bytes, which no record has: after a power failure a file may be as long as what
+        was written to it, with zeros where nothing had reached the disk. Returns whether the file was replaced."""
+        if not has_zeros(self.path):
+            return False
+        lines = (self.path / RECORDS).read_bytes().splitlines(keepends=True)
+        write_atomically(self.path / RECORDS, b"".join(line for line in lines if b"\0" not in line))
+        return True
 
     def manifest(self, table: Mapping[str, Any]) -> None:
         """Write the manifest, atomically; raises StoreError when the disk is full or failing."""
@@ -129,33 +183,64 @@ class RunWriter:
         """
         for record in records:
             line = line_of(record)
-            what = Message("A record of {size:,} bytes", size=len(line))
+            self._require_place()
+            written = 0
             try:
-                written = os.write(self._file, line)
+                while written < len(line):
+                    written += os.write(self._file, line[written:])
             except OSError as e:
-                raise self._not_written(what, e) from e
-            if written != len(line):
-                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-                raise self._not_written(what, None)
+                if written:
+                    # Where not even this is possible, the torn line is cut when the run is opened again.
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                raise self._not_written(Message("A record of {size:,} bytes", size=len(line)), e) from e
 
     def sync(self) -> None:
         """Make everything appended durable.
 
         Raises:
-            StoreError: the disk is full or failing.
+            StoreError: the disk is full or failing, or the folder is gone.
         """
         try:
             os.fsync(self._file)
         except OSError as e:
             raise self._not_written(Message("The last records"), e) from e
+        self._require_place()
 
-    def _not_written(self, what: Message, error: OSError | None) -> StoreError:
+    def _require_place(self) -> None:
+        """Stop where records would go to a file that nobody finds, or to one that another process writes to as well:
+        somebody has moved, replaced or deleted the folder or what is in it.
+
+        Raises:
+            StoreError: the folder or its records are not where they were.
+            RunBusyError: the lock is another's.
+        """
+        for name, place in self._places.items():
+            try:
+                found = _place((self.path / name).stat())
+            except OSError:
+                found = None
+            if found == place:
+                continue
+            if found is not None and name == LOCK:
+                raise RunBusyError(
+                    "Another process may be writing to {path}: its lock was replaced meanwhile. Wait for it, or stop "
+                    "it, and start again.",
+                    path=self.path,
+                )
+            raise StoreError(
+                "{folder} was moved, replaced or deleted while answers were written to it. Put it back to keep what "
+                "it holds, and start the same run again.",
+                folder=self.path,
+            )
+
+    def _not_written(self, what: Message, error: OSError) -> StoreError:
         return StoreError(
             "{what} could not be written to {folder} ({reason}). Everything before is kept: free some space and start "
             "the same run again.",
             what=what,
             folder=self.path,
-            reason=reason_of(error) if error else Message("the disk is full"),
+            reason=reason_of(error),
         )
 
     def _no_access(self, error: OSError) -> StoreError:
@@ -164,3 +249,21 @@ class RunWriter:
             folder=self.path,
             reason=reason_of(error),
         )
+
+
+def has_zeros(run: Path) -> bool:
+    """Whether the records of a run have zero bytes, as a power failure leaves them."""
+    try:
+        with (run / RECORDS).open("rb") as file:
+            return any(b"\0" in block for block in iter(lambda: file.read(BLOCK), b""))
+    except OSError:
+        return False
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether a killed process has left files in the folder of a run, or another is just writing them."""
+    return any(leftovers(run / name) for name in FILES)
+
+
+def _place(facts: os.stat_result) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino

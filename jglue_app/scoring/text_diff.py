@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from rapidfuzz.distance import LCSseq
@@ -151,10 +152,5 @@ def _common(a: Sequence[str], b: Sequence[str]) -> int:
 
 def _characters(text: str) -> list[str]:
     """The characters as they are read: each with the accents and variation selectors that follow it."""
-    characters: list[str] = []
-    for character in text:
-        if characters and unicodedata.category(character).startswith("M"):
-            characters[-1] += character
-        else:
-            characters.append(character)
-    return characters
+    starts = [i for i, character in enumerate(text) if i == 0 or not unicodedata.category(character).startswith("M")]
+    return [text[start:end] for start, end in pairwise([*starts, len(text)])]

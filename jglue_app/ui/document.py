@@ -133,17 +133,24 @@ def _lines(head: Head, files: GradioFiles, config: Mapping[str, Any]) -> str:
         f'<meta property="og:title" content="{title}">',
         f'<meta property="og:description" content="{description}">',
         '<meta property="og:type" content="website">',
+        f'<meta property="og:locale" content="{"ja_JP" if head.lang == "ja" else "en_US"}">',
         f'<link rel="icon" href="{icon}">',
         # Gradio's own labels follow the browser's language, and the document has the words of one.
         f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{head.lang}'}})</script>",
     ]
     lines.append(f'<link rel="stylesheet" href="./theme.css?v={config["theme_hash"]}">')
-    if picture := preview.address(str(config.get("root") or "")):
+    root = str(config.get("root") or "")
+    if picture := preview.address(root):
         lines += [
+            f'<meta property="og:url" content="{html_text.escape(root.rstrip("/"))}/">',
             f'<meta property="og:image" content="{html_text.escape(picture)}">',
             f'<meta property="og:image:width" content="{preview.SIZE[0]}">',
             f'<meta property="og:image:height" content="{preview.SIZE[1]}">',
+            f'<meta property="og:image:alt" content="{description}">',
             '<meta name="twitter:card" content="summary_large_image">',
+            f'<meta name="twitter:title" content="{title}">',
+            f'<meta name="twitter:description" content="{description}">',
+            f'<meta name="twitter:image" content="{html_text.escape(picture)}">',
         ]
     if files.sheet:
         lines.append(f'<link rel="stylesheet" href="./assets/{files.sheet}">')

@@ -24,9 +24,12 @@ give something, else Gradio empties its outputs."""
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Options of an event that is no API endpoint and draws its own progress."""
+LATEST: dict[str, Any] = {**PRIVATE, "trigger_mode": "always_last"}
+"""Options of an event that draws what is chosen now. Gradio drops what comes while an event of its kind is under way,
+unless it is told that the last one counts: two quick clicks would then show the first."""
 FOLLOWS_JOB: dict[str, Any] = {**PRIVATE, "concurrency_limit": None}
 """Options of an event whose handler follows a job. As many run as there are visitors: they only wait."""
-AS_TYPED: dict[str, Any] = {**PRIVATE, "queue": False, "trigger_mode": "always_last"}
+AS_TYPED: dict[str, Any] = {**LATEST, "queue": False}
 """Options of an event that comes with every change of a form; only the last one has to be answered."""
 
 

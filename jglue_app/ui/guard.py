@@ -28,6 +28,8 @@ from jglue_app.errors import JglueAppError
 from jglue_app.messages import say, word
 from jglue_app.results import surrogates
 from jglue_app.ui import views
+from jglue_app.ui.sent_values import checked
+from jglue_app.ui.stepping import stepped
 from jglue_app.ui.visitor import language
 
 Handler = Callable[..., Any]
@@ -40,13 +42,30 @@ FORM_CONTROLS = (
 log = logging.getLogger(__name__)
 
 
-def guard(page: gr.Blocks) -> None:
-    """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English."""
+def guard(page: gr.Blocks, *, takes_files: bool = True) -> None:
+    """Guard all handlers and endpoints of a page, so that none can be forgotten. Endpoints answer in English. Those
+    that are generators hold no thread while they wait.
+
+    Args:
+        page: with all its handlers.
+        takes_files: whether visitors may bring files; else none reaches a handler, and nothing is read of one.
+    """
+    plain = FORM_CONTROLS if takes_files else (*FORM_CONTROLS, gr.File)
     for event in page.fns.values():
-        if event.api_visibility != "public" and all(isinstance(block, FORM_CONTROLS) for block in event.inputs):
+        if event.api_visibility != "public" and all(isinstance(block, plain) for block in event.inputs):
             event.preprocess = False
         if event.fn is not None:
+            if not event.preprocess:
+                event.fn = checked(event.fn, event.inputs)
             event.fn = guarded(event.fn, lang="en" if event.api_visibility == "public" else None)
+        if inspect.isgeneratorfunction(event.fn):
+            event.fn = stepped(event.fn, functools.partial(_unread, page))
+
+
+def _unread(page: gr.Blocks, session: str) -> int:
+    """Messages that wait for an open page."""
+    waiting = page._queue.pending_messages_per_session
+    return waiting[session].qsize() if session in waiting else 0
 
 
 def guarded(handler: Handler, lang: str | None = None) -> Handler:

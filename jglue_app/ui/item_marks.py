@@ -56,6 +56,11 @@ class VisitorMarks:
             found = self._by_visitor.get(owner, {})
         return {key: of_item for (run, key), of_item in found.items() if run == name}
 
+    def has(self, owner: str) -> bool:
+        """Whether a visitor of a public server has marked anything."""
+        with self._lock:
+            return bool(self._by_visitor.get(owner))
+
     def set(self, owner: str, name: str, path: Path, key: Key, new: ItemMarks) -> None:
         """Put marks on one item in place of those that it had; empty ones take them away. See `of`.
 

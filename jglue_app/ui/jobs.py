@@ -5,16 +5,18 @@ A job runs in a thread of its own. The page reads its fields to show its progres
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import secrets
 import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from gradio.context import LocalContext
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import BusyError, InputError, JglueAppError
@@ -22,95 +24,32 @@ from jglue_app.results.first_subset import first_subset
 from jglue_app.runs.paying import Charge
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import Plans, RunRequest
-from jglue_app.runs.runner import Event, run_plans
+from jglue_app.runs.runner import run_plans
+from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
-from jglue_app.ui.pace import Pace
+from jglue_app.ui.job import ENDED, MAX_NOTICES, Job, PlannedRun, State
+from jglue_app.ui.line import Line
+from jglue_app.ui.visitor import address_of
 from jglue_app.ui.visitor_budget import VisitorBudgets
+from jglue_app.ui.visits import Visits
+from jglue_app.ui.waiting_time import Rates
 
-State = Literal["preparing", "waiting", "running", "done", "stopped", "out_of_time", "out_of_budget", "failed"]
-ENDED = ("done", "stopped", "out_of_time", "out_of_budget", "failed")
+__all__ = ["ENDED", "MAX_NOTICES", "Job", "Jobs", "PlannedRun", "State", "Work"]
+
 MAX_JOBS = 1_000
 """Jobs that are remembered; the oldest that have ended are forgotten first."""
 MAX_ACTIVE_JOBS = 64
 """Jobs that run or wait, over all owners."""
 TIME_SLICE_S = 20.0
 """How long a preemptible job answers items at least before it lets waiting jobs run."""
-MAX_NOTICES = 20
 MAX_CPU_JOBS = 2
 """Jobs without the accelerator that run at the same time, over all owners; others wait."""
+KEPT_S = 3_600.0
+"""How long a public server remembers a job that has ended and at which nobody looks."""
+REAP_INTERVAL_S = 1.0
+"""How often a public server looks for jobs that were abandoned."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRun:
-    """A run that a job makes. (Its plan holds whole data files, which should not stay in memory after the job.)"""
-
-    run: str
-    """Id of the run."""
-    ids: Mapping[str, frozenset[str]]
-    """Task → ids of the items to answer."""
-
-    @classmethod
-    def of(cls, plan: Plan) -> PlannedRun:
-        """The run that a plan will make."""
-        return cls(plan.spec.spec_id, plan.ids)
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One job and its progress."""
-
-    id: str
-    """An unguessable token."""
-    owner: str
-    kind: str
-    """Such as `compare`; an owner has at most one active job of each kind."""
-    request: Any = None
-    """What was requested, so that a page can show it again."""
-    preemptible: bool = False
-    """Whether it pauses for the jobs that wait behind it: what a run has finished is not done again."""
-    stop: threading.Event = field(default_factory=threading.Event)
-    state: State = "preparing"
-    runs: dict[str, PlannedRun] = field(default_factory=dict)
-    """Side → the run it makes, once that is planned."""
-    bars: dict[tuple[str, str], Event] = field(default_factory=dict)
-    """(side, subset) → the last event of that subset."""
-    done: dict[str, int] = field(default_factory=dict)
-    """Side → items of its run that are answered, in all subsets."""
-    pace: Pace = field(default_factory=Pace)
-    activity: str = ""
-    """What it is doing at the moment, such as loading a model; empty while items are answered and at the end."""
-    notices: list[str] = field(default_factory=list)
-    """Sentences that still matter after the end; what it is doing at the moment is its `activity`."""
-    failure: JglueAppError | None = None
-    """Why it failed; None after an unexpected exception, which has an incident."""
-    incident: str = ""
-    """The id under which the log has the unexpected exception."""
-    result: Any = None
-    version: int = 0
-    """Grows with every change."""
-    ended: threading.Event = field(default_factory=threading.Event)
-    """Set when its thread is done with it."""
-
-    @property
-    def active(self) -> bool:
-        """Whether it waits or runs. A stopped job is not active, though its last step may still take a moment."""
-        return self.state not in ENDED and not self.stop.is_set()
-
-    def handle(self, event: Event) -> None:
-        """Update the progress from an event of its runs."""
-        if event.kind == "record":
-            self.bars[event.side, event.task] = event
-            self.done[event.side] = event.run_done
-            self.pace.answered(event.side, time.monotonic())
-            self.activity = ""
-        elif event.kind == "notice" and event.task:
-            self.pace.interrupted(time.monotonic())
-            self.activity = event.message
-        elif event.kind == "notice" and event.message not in self.notices and len(self.notices) < MAX_NOTICES:
-            self.notices.append(event.message)
-        self.version += 1
 
 
 Work = Callable[[Job], None]
@@ -124,31 +63,38 @@ class Jobs:
         self._pool = pool
         self._budgets = VisitorBudgets(settings)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._queue: list[Job] = []
-        """Jobs that need the accelerator; the first one holds it."""
-        self._changed = threading.Condition()
+        self._line = Line(Rates(settings.max_seconds, TIME_SLICE_S))
+        self._visits = Visits(settings)
+        self._lock = threading.Lock()
         self._cpu_slots = threading.BoundedSemaphore(MAX_CPU_JOBS)
+        self._cpu_jobs: dict[tuple[str, str], Job] = {}
+        """(Owner, kind) → the job without the accelerator that is under way."""
+        self._reaper: threading.Thread | None = None
 
     def start(self, owner: str, kind: str, work: Work, request: Any = None, *, preemptible: bool = False) -> Job:
         """Begin a job in the background.
 
         Raises:
             BusyError: the owner has an active job of this kind; on a public server, of any kind.
-            InputError: too many jobs wait.
+            InputError: too many jobs wait, or the owner may start no more at the moment; see `Visits`.
         """
-        with self._changed:
+        with self._lock:
             for other in self._jobs.values():
                 if other.owner == owner and other.active and (self._settings.public or other.kind == kind):
                     raise BusyError(
                         "A run of yours is already going on, perhaps in another tab. Stop it, or wait for its end."
                     )
-            if sum(other.active for other in self._jobs.values()) >= MAX_ACTIVE_JOBS:
+            active = [other for other in self._jobs.values() if other.active]
+            if len(active) >= MAX_ACTIVE_JOBS:
                 raise InputError("Too many people are waiting for this server. Try again in a few minutes.")
-            job = Job(secrets.token_urlsafe(16), owner, kind, request, preemptible)
+            self._visits.admit(owner, [other.address for other in active])
+            job = Job(secrets.token_urlsafe(16), str(owner), kind, request, preemptible, address=address_of(owner))
             self._jobs[job.id] = job
-            for old in [key for key, j in self._jobs.items() if j.state in ENDED][: max(0, len(self._jobs) - MAX_JOBS)]:
-                del self._jobs[old]
-        threading.Thread(target=self._run, args=(job, work), name=f"job-{kind}", daemon=True).start()
+            self._forget()
+            self._reap()
+        # With the context of the request: ZeroGPU charges the quota of the visitor whose request that is.
+        context = _request_context()
+        threading.Thread(target=context.run, args=(self._run, job, work), name=f"job-{kind}", daemon=True).start()
         return job
 
     def start_runs(
@@ -166,7 +112,7 @@ class Jobs:
 
         def work(job: Job) -> None:
             planned = request.for_page(self._settings).plans(self._settings)
-            job.runs = {side: PlannedRun.of(plan) for side, plan in planned}
+            job.runs = {side: PlannedRun.of(plan, self._finished(plan)) for side, plan in planned}
             self._make_runs(job, planned)
             if job.stop.is_set() or job.state in ENDED:
                 return
@@ -179,9 +125,15 @@ class Jobs:
 
     def start_on_cpu(self, owner: str, kind: str, work: Work) -> Job:
         """Begin a job that needs a processor for a moment and no accelerator, such as tokenizing one prompt. It does
-        not count as the owner's active job, and only a few run at a time. `work` has to check `job.stop` itself.
+        not count as the owner's active job, and only a few run at a time; the owner's next one of a kind takes the
+        place of the one before it. `work` has to check `job.stop` itself.
         """
-        job = Job(secrets.token_urlsafe(16), owner, kind)
+        job = Job(secrets.token_urlsafe(16), str(owner), kind, address=address_of(owner))
+        with self._lock:
+            before = self._cpu_jobs.get((job.owner, kind))
+            self._cpu_jobs[job.owner, kind] = job
+        if before is not None and self._settings.public:
+            self.stop(before)
 
         def wait_and_work(job: Job) -> None:
             job.state = "waiting"
@@ -194,6 +146,9 @@ class Jobs:
                     work(job)
             finally:
                 self._cpu_slots.release()
+                with self._lock:
+                    if self._cpu_jobs.get((job.owner, kind)) is job:
+                        del self._cpu_jobs[job.owner, kind]
 
         threading.Thread(target=self._run, args=(job, wait_and_work), name=f"cpu-job-{kind}", daemon=True).start()
         return job
@@ -204,40 +159,71 @@ class Jobs:
         return self._budgets.charge_for(owner)
 
     def latest(self, owner: str, kind: str) -> Job | None:
-        """The owner's last job of a kind, under way or ended."""
-        with self._changed:
-            return next((j for j in reversed(self._jobs.values()) if j.owner == owner and j.kind == kind), None)
+        """The owner's last job of a kind, under way or ended. Whoever asks for it looks at it."""
+        with self._lock:
+            job = next((j for j in reversed(self._jobs.values()) if j.owner == owner and j.kind == kind), None)
+        if job is not None:
+            job.looked_at = time.monotonic()
+        return job
+
+    def has(self, owner: str) -> bool:
+        """Whether any job of an owner is remembered."""
+        with self._lock:
+            return any(job.owner == owner for job in self._jobs.values())
 
     def stop(self, job: Job) -> None:
         """Tell a job to stop. What it has finished stays."""
         job.stop.set()
-        with self._changed:
-            self._changed.notify_all()
+        self._line.look()
 
     def queue_position(self, job: Job) -> int:
         """How many jobs hold the accelerator or come before this one."""
-        with self._changed:
-            return self._queue.index(job) if job in self._queue else 0
+        return self._line.ahead(job)
 
     @contextmanager
     def accelerator(self, job: Job) -> Iterator[bool]:
         """Wait for the accelerator and hold it; gives False if the job was stopped while it waited."""
-        with self._changed:
-            self._queue.append(job)
-            job.state = "waiting"
-            job.version += 1
-            while self._queue[0] is not job and not job.stop.is_set():
-                self._changed.wait(0.5)
-            acquired = self._queue[0] is job and not job.stop.is_set()
-            if acquired:
-                job.state = "running"
-                job.version += 1
-        try:
+        with self._line.turn(job) as acquired:
             yield acquired
-        finally:
-            with self._changed:
-                self._queue.remove(job)
-                self._changed.notify_all()
+
+    def _finished(self, plan: Plan) -> int:
+        """How many of a plan's items are answered already; on a private server nobody waits to know."""
+        store = RunStore.of(self._settings.runs_dir, plan.spec)
+        if not (self._settings.public and store.exists()):
+            return 0
+        answered = {(record.task, record.item_id) for record in store.records() if record.output is not None}
+        return sum((task, id_) in answered for task, ids in plan.ids.items() for id_ in ids)
+
+    def _forget(self) -> None:
+        """Forget the oldest jobs that have ended, beyond so many; on a public server also those that are of no use to
+        anybody any more."""
+        ended = [job for job in self._jobs.values() if job.state in ENDED]
+        too_many = max(0, len(self._jobs) - MAX_JOBS)
+        oldest = time.monotonic() - KEPT_S
+        for at, job in enumerate(ended):
+            if at < too_many or (self._settings.public and job.looked_at < oldest):
+                del self._jobs[job.id]
+
+    def _reap(self) -> None:
+        """Have abandoned jobs ended as long as there is one that could be."""
+        if self._settings.abandoned_after_s is not None and self._reaper is None:
+            self._reaper = threading.Thread(target=self._end_abandoned, name="abandoned-jobs", daemon=True)
+            self._reaper.start()
+
+    def _end_abandoned(self) -> None:
+        limit = self._settings.abandoned_after_s
+        assert limit is not None
+        while True:
+            time.sleep(REAP_INTERVAL_S)
+            with self._lock:
+                active = [job for job in self._jobs.values() if job.active]
+                if not active:
+                    self._reaper = None
+                    return
+            for job in active:
+                if time.monotonic() - job.looked_at > limit:
+                    job.abandoned = True
+                    self.stop(job)
 
     def _make_runs(self, job: Job, planned: Plans) -> None:
         limit, used = self._settings.max_seconds, 0.0
@@ -248,13 +234,14 @@ class Jobs:
                 began = time.monotonic()
                 job.pace.interrupted(began)
                 left = None if limit is None else began + limit - used
-                stop_condition = _StopCondition(job, left, lambda: self._others_wait(job))
-                ends = set()
+                stop_condition = _StopCondition(job, left, lambda: self._line.others_wait(job))
+                ends, lacks = set(), set()
                 charge = self.charge_for(job.owner)
                 first = first_subset(self._settings)
                 for event in run_plans(planned, self._pool, self._settings.runs_dir, stop_condition, charge, first):
                     job.handle(event)
                     ends.add(event.kind)
+                    lacks.add(event.why)
                     if event.kind == "record":
                         stop_condition.start_slice()
             used += time.monotonic() - began
@@ -263,13 +250,9 @@ class Jobs:
             if stop_condition.why == "timeout":
                 job.state = "out_of_time"
             elif not stop_condition.why:
-                job.state = "out_of_budget"
+                job.state = "out_of_gpu_time" if "gpu_time" in lacks else "out_of_budget"
             if stop_condition.why != "preempted":
                 return
-
-    def _others_wait(self, job: Job) -> bool:
-        with self._changed:
-            return any(other is not job for other in self._queue)
 
     def _run(self, job: Job, work: Work) -> None:
         try:
@@ -288,6 +271,13 @@ class Jobs:
             job.activity = ""
             job.version += 1
             job.ended.set()
+
+
+def _request_context() -> contextvars.Context:
+    """A copy of the context of the request that is answered now, without its event, which ends before a job does."""
+    context = contextvars.copy_context()
+    context.run(LocalContext.event_id.set, None)
+    return context
 
 
 class _StopCondition:

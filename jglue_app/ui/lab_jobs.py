@@ -128,7 +128,7 @@ def start_sweep(
                 if isinstance(event, Event):
                     job.handle(event)
                     if event.kind == "stopped" and not should_stop():
-                        job.state = "out_of_budget"
+                        job.state = "out_of_gpu_time" if event.why == "gpu_time" else "out_of_budget"
                     continue
                 side, plan = event
                 job.runs[str(len(job.result))] = PlannedRun.of(plan)

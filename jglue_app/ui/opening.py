@@ -16,6 +16,8 @@ from gradio.block_function import BlockFunction
 from gradio.components import Component
 from gradio.state_holder import SessionState
 
+from jglue_app.ui.sessions import LightSessionState
+
 LOAD = "load"
 
 
@@ -26,8 +28,7 @@ async def fill(page: gr.Blocks, config: dict[str, Any], request: gr.Request) -> 
     """
     props = {component["id"]: component["props"] for component in config["components"]}
     events = {event["id"]: event for event in config["dependencies"]}
-    # One for all events, as it takes longer to make than most handlers.
-    state = SessionState(page)
+    state = LightSessionState(page)
     # Handlers remember by it what a page shows. The page's own id is known once its script runs.
     request.session_hash = secrets.token_urlsafe(16)
     for id_, event in page.fns.items():
@@ -45,7 +46,7 @@ async def fill(page: gr.Blocks, config: dict[str, Any], request: gr.Request) -> 
 def _can_be_answered(page: gr.Blocks, event: BlockFunction) -> bool:
     """Whether it comes when the page is opened, and rests on nothing but who opens it and what the page begins with."""
     loads = any(target == (page._id, LOAD) for target in event.targets)
-    return loads and event.fn is not None and not inspect.isgeneratorfunction(event.fn)
+    return loads and event.fn is not None and not event.types_generator
 
 
 async def _values(page: gr.Blocks, event: BlockFunction, request: gr.Request, state: SessionState) -> list[Any]:

@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Gradio would count its events anew after each of them.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 
 import gradio as gr
 from gradio.blocks import Block
@@ -20,17 +23,25 @@ from jglue_app import environment
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import document, endpoints, gradio_files, guard, opening, views
+from jglue_app.ui import connections, document, endpoints, gate, gradio_files, guard, opening, sign_in, views
 from jglue_app.ui.address import Address, from_query
+from jglue_app.ui.client_address import trusted_networks
 from jglue_app.ui.compression import CompressionMiddleware
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.document import DocumentMiddleware, Head
-from jglue_app.ui.events import PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.events import LATEST, PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.first_visit import FirstVisitMiddleware
 from jglue_app.ui.form import form_script
 from jglue_app.ui.gradio_files import CompressedFiles, GradioFilesMiddleware
 from jglue_app.ui.guard import errors_shown_in
+from jglue_app.ui.health import HealthMiddleware
+from jglue_app.ui.places import PlacesMiddleware
 from jglue_app.ui.preview import PreviewMiddleware
+from jglue_app.ui.refusals import DirectErrorsMiddleware
+from jglue_app.ui.security_headers import ScriptPolicyMiddleware
+from jglue_app.ui.sessions import Sessions, SessionsMiddleware
 from jglue_app.ui.state import AppState
+from jglue_app.ui.streams import StreamsMiddleware
 from jglue_app.ui.tabs import about, audit, compare, full, lab, results
 from jglue_app.ui.tabs.compare import CompareTab
 from jglue_app.ui.tabs.full import FullTab
@@ -48,6 +59,10 @@ ICON = "data:image/svg+xml," + quote(
     '<circle cx="5" cy="8" r="2.6" fill="#fff"/><circle cx="11.5" cy="8" r="2" fill="none" stroke="#fff"/></svg>'
 )
 """Two dots, as they stand on the strips of a comparison."""
+MAX_QUEUED = 4_096
+"""Events that wait for a thread on a public server, over all visitors; `places` has those of one address."""
+MAX_RUNNING = 1_000
+"""Handlers that run or follow something at the same time. Those that follow hold no thread."""
 
 
 TABS: dict[str, Callable[[AppState, T], Any]] = {
@@ -63,11 +78,17 @@ TABS: dict[str, Callable[[AppState, T], Any]] = {
 
 def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
     """The page, ready to launch. No model is loaded."""
-    state = AppState(settings, device)
+    return build_for(AppState(settings, device), i18n)
+
+
+def build_for(state: AppState, i18n: gr.I18n) -> gr.Blocks:
+    """The page of a state; see `build`."""
+    settings = state.settings
 
     def t(key: str) -> Any:
         return i18n(PREFIX + key)
 
+    sign_in_button = sign_in.unseen_button()
     page: gr.Blocks
     # What is sent to Gradio's upload address is deleted soon.
     with gr.Blocks(
@@ -85,13 +106,15 @@ def build(settings: Settings, i18n: gr.I18n, device: str = "auto") -> gr.Blocks:
         _link(selected, tabs["compare"], tabs["lab"], tabs["full"], tabs["results"])
         ranking: ResultsTab = tabs["results"]
         refresh = errors_shown_in(ranking.status, ranking.refresh)
-        panes["results"].select(refresh, ranking.inputs, ranking.outputs, **PRIVATE)
+        panes["results"].select(refresh, ranking.inputs, ranking.outputs, **LATEST)
         foot = pane("foot")
+        if sign_in_button is not None:
+            sign_in_button.render()  # type: ignore[no-untyped-call]
         page.load(_foot, None, foot, **PRIVATE)
         page.load(_localized_head, None, head, **PRIVATE)
         _open_address(page, selected, ranking)
-    guard.guard(page)
-    page.queue(max_size=64)
+    guard.guard(page, takes_files=not settings.public)
+    page.queue(max_size=MAX_QUEUED if settings.public else None)
     return page
 
 
@@ -126,7 +149,7 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
 
     for matrix in (results.matrix.table, results.matrix.items):
         chosen: set[Block] = {results.matrix.baseline, results.protocol}
-        matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **PRIVATE)
+        matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **LATEST)
     results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
     full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
@@ -151,12 +174,13 @@ def _open_address(page: gr.Blocks, selected: gr.Tabs, ranking: ResultsTab) -> No
     refresh = errors_shown_in(ranking.status, ranking.refresh)
     chosen = [ranking.protocol, ranking.against, ranking.data, ranking.tasks, *ranking.matrix.inputs]
     opened = page.load(open_tab, None, [selected, *chosen], queue=False, **PRIVATE)
-    opened.then(fill, ranking.inputs, ranking.outputs, **PRIVATE)
+    opened.then(fill, ranking.inputs, ranking.outputs, **LATEST)
 
 
 def _foot(request: gr.Request) -> str:
     """Links at the end of the page."""
-    return views.render("foot", {}, language(request))
+    links = {"sign_in": sign_in.link(request), "copy": sign_in.copy_address()}
+    return views.render("foot", links, language(request))
 
 
 def _localized_head(request: gr.Request) -> str:
@@ -197,10 +221,18 @@ def launch(
             "All MCP clients are one visitor to the page, so a public server has no MCP tools: each would see and stop "
             "the others' runs. Start it without --mcp, or with JGLUE_MODE=local."
         )
+    trusted_networks()
+    # Whom a request comes from is found by `client_address`, for which the server leaves the peer's address as it is.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     environment.ask_no_proxy_for(host or "", os.environ.get("GRADIO_SERVER_NAME", ""))
     for sentence in environment.faults():
         print(f"note: {sentence} Until then nothing is fetched by way of it.", file=sys.stderr)
-    page = build(chosen, i18n, device)
+    state = AppState(chosen, device)
+    page = build_for(state, i18n)
+    sessions = Sessions(page)
+    outer = gate.middleware(page, chosen, listens_on(host), mcp=mcp)
+    if page.expects_oauth:
+        outer.append(Middleware(sign_in.FramedSessionMiddleware))
     try:
         page.launch(
             server_name=host,
@@ -210,23 +242,36 @@ def launch(
             css_paths=STATIC / "style.css",
             js=(STATIC / "page.js").read_text("utf-8"),
             run_history=False,
-            prevent_thread_lock=not block,
+            # The server is told of its limits before this thread waits.
+            prevent_thread_lock=True,
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
-            app_kwargs={"middleware": _middleware(page, public=chosen.public)},
+            app_kwargs={
+                "middleware": _middleware(page, state, sessions, public=chosen.public),
+                "lifespan": sessions.cleaning(gate.around(outer)),
+            },
             share=False,
-            # Each page that follows a job holds one.
-            max_threads=120,
+            # No other server in front, which would hide who asks.
+            ssr_mode=False,
+            max_threads=MAX_RUNNING,
         )
     except OSError as e:
         raise InputError(
             "The page cannot be served ({reason}). Choose another --port or --host.", reason=first_line(e)
         ) from e
+    connections.limit(page.server.config)
+    if block:
+        page.block_thread()
     return page
 
 
-def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
-    """What stands between Gradio and a visitor, the outermost first."""
+def listens_on(host: str | None) -> str:
+    """The address on which Gradio listens."""
+    return host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+
+
+def _middleware(page: gr.Blocks, state: AppState, sessions: Sessions, *, public: bool) -> list[Middleware]:
+    """What stands between Gradio and a visitor, the outermost first; `gate.middleware` is before all of it."""
     html = gradio_files.TEMPLATE.read_text("utf-8")
     kinds = {block.get_block_name() for block in page.blocks.values()}
     files = {lang: gradio_files.needed_files(html, kinds, lang) for lang in LANGUAGES}
@@ -242,10 +287,17 @@ def _middleware(page: gr.Blocks, *, public: bool) -> list[Middleware]:
         return before + document.as_script(config) + after
 
     return [
-        Middleware(SessionMiddleware, public=public),
+        Middleware(HealthMiddleware),
+        Middleware(SessionMiddleware, public=public, path=urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).path),
+        Middleware(StreamsMiddleware),
+        Middleware(SessionsMiddleware, sessions=sessions),
+        *([Middleware(PlacesMiddleware, page=page)] if public else []),
         Middleware(CompressionMiddleware),
+        Middleware(DirectErrorsMiddleware),
+        *([Middleware(FirstVisitMiddleware, is_known=state.is_known)] if public else []),
         Middleware(PreviewMiddleware),
         Middleware(GradioFilesMiddleware, files=CompressedFiles(files.values())),
+        Middleware(ScriptPolicyMiddleware, public=public),
         Middleware(DocumentMiddleware, write=write),
     ]
 

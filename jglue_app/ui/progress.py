@@ -1,23 +1,25 @@
 """How the page follows a job: it looks at the job again and again, draws its progress, and can stop it.
 
-Closing the page does not stop a job.
+Closing the page does not stop a job; on a public server one at which nobody looks for long gives its place up.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from jglue_app.errors import JglueAppError
+from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import Message, listed, say, word
 from jglue_app.runs.runner import Event
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.state import AppState
+from jglue_app.ui.stepping import after, pause
 from jglue_app.ui.visitor import language, visitor_id
 
 POLL_INTERVAL_S = 0.25
@@ -28,6 +30,7 @@ STOP_TIMEOUT_S = 1.2
 """How long a stopped job may take to end before the page goes on without it: loading a model cannot be interrupted."""
 
 Value = TypeVar("Value")
+Made = TypeVar("Made")
 
 
 def follow(job: Job, draw: Callable[[bool], Value]) -> Iterator[Value]:
@@ -45,10 +48,11 @@ def follow(job: Job, draw: Callable[[bool], Value]) -> Iterator[Value]:
             stopped_at = now if stopped_at is None else stopped_at
             if now - stopped_at > STOP_TIMEOUT_S:
                 break
+        job.looked_at = now
         if now - drawn_at >= (REDRAW_INTERVAL_S if job.version != drawn_version else HEARTBEAT_S):
             drawn_version, drawn_at = job.version, now
             yield draw(False)
-        job.ended.wait(POLL_INTERVAL_S)
+        yield from pause(after(POLL_INTERVAL_S, job.ended.is_set), POLL_INTERVAL_S / 5)
     yield draw(True)
 
 
@@ -61,12 +65,37 @@ def wait_for(state: AppState, job: Job, value: Value) -> Generator[Value, None, 
         JglueAppError: the job failed.
     """
     try:
-        while not job.ended.wait(HEARTBEAT_S):
+        while True:
+            job.looked_at = time.monotonic()
+            yield from pause(after(HEARTBEAT_S, job.ended.is_set), POLL_INTERVAL_S / 5)
+            if job.ended.is_set():
+                break
             yield value
     finally:
         if not job.ended.is_set():
             state.jobs.stop(job)
     raise_failure(job)
+
+
+def in_line(
+    state: AppState, owner: str, kind: str, make: Callable[[], Made], value: Value
+) -> Generator[Value, None, Made]:
+    """What `make` gives, which needs a processor for a while: it waits for a place among such jobs, and a value comes
+    about once a second until it is there.
+
+    Raises:
+        JglueAppError: it could not be made.
+    """
+
+    def work(job: Job) -> None:
+        job.result = (make(),)
+
+    job = state.jobs.start_on_cpu(owner, kind, work)
+    yield from wait_for(state, job, value)
+    if job.result is None:
+        raise InputError("It was stopped before there was an answer. Try it again.")
+    made: Made = job.result[0]
+    return made
 
 
 def raise_failure(job: Job) -> None:
@@ -101,7 +130,7 @@ def stop_handler(
             return
         state.jobs.stop(job)
         yield views.note(word("stopping", lang))
-        job.ended.wait(timeout_s)
+        yield from pause(after(timeout_s, job.ended.is_set), POLL_INTERVAL_S / 5)
         yield (draw or progress_html)(job, lang)
 
     return stop_job
@@ -120,10 +149,12 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
     """
     if job.state == "failed":
         return failed_html(job, lang)
-    if job.stop.is_set():
+    if job.abandoned:
+        text = word("abandoned", lang)
+    elif job.stop.is_set():
         text = word("stopped", lang)
     elif job.state == "waiting":
-        text = word("waiting", lang).format(ahead)
+        text = waiting_text(job, ahead, lang)
     elif job.state == "preparing" or (job.state == "running" and not job.bars):
         text = word("loading", lang)
     elif job.state == "done":
@@ -144,6 +175,15 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
     else:
         payload["detail"] = finished_items(job, lang)
     return views.render("status", payload, lang)
+
+
+def waiting_text(job: Job, ahead: int, lang: str) -> str:
+    """How many come before a job in the line, and about how long they will take."""
+    seconds = job.wait_s
+    if not ahead or seconds is None:
+        return word("waiting", lang).format(ahead)
+    unit, number = ("s", seconds) if seconds < 100 else ("min", math.ceil(seconds / 60))
+    return word("waiting_time", lang).format(ahead, word(f"about_{unit}", lang).format(number))
 
 
 def finished_items(job: Job, lang: str) -> str:

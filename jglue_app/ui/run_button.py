@@ -17,6 +17,7 @@ from jglue_app.ui.events import UNCHANGED, Updates
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import STOP_TIMEOUT_S, follow, progress_html
 from jglue_app.ui.state import AppState
+from jglue_app.ui.stepping import NOTHING, after, pause
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
 Drawing = Callable[[Job], Callable[[bool], Updates]]
@@ -106,7 +107,7 @@ class RunButton:
         self.state.jobs.stop(job)
         yield {self.status: views.note(word("stopping", lang))}
         # Whoever follows the job draws its end.
-        job.ended.wait(STOP_TIMEOUT_S)
+        yield from pause(after(STOP_TIMEOUT_S, job.ended.is_set))
         yield {self.status: progress_html(job, lang), **self.appearance(owner, lang)}
 
     def follow(self, request: gr.Request, job: Job, drawing: Drawing) -> Iterator[Updates]:
@@ -116,6 +117,9 @@ class RunButton:
         while True:
             self.state.set_current_view(page, place, job.id)
             for updates in follow(job, drawing(job)):
+                if updates is NOTHING:
+                    yield NOTHING
+                    continue
                 # The page may follow another one by now.
                 if not self.state.is_current_view(page, place, job.id):
                     yield UNCHANGED

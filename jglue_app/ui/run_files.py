@@ -24,6 +24,9 @@ EXPORT_FORMATS = ("html", *table_files.FORMATS, "zip", *exporters.FORMATS)
 _BESIDE_A_LOG = re.compile(r"results_.+\.json|metrics\.json|config\.json")
 """Files that lie beside a log and are none themselves."""
 
+EXPORT = "export"
+"""Kind of the jobs that write a file to be downloaded."""
+
 
 def export_run(
     state: AppState, owner: str, name: str, format: str, protocol: str = "official"

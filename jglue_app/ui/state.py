@@ -31,6 +31,7 @@ from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, RunData, Tokenizer
 from jglue_app.ui.item_marks import VisitorMarks
 from jglue_app.ui.jobs import Job, Jobs
+from jglue_app.ui.remembered_access import RememberedAccess, Requested
 
 MAX_TOKENIZERS = 4
 MAX_OWNERS = 10_000
@@ -58,8 +59,9 @@ class AppState:
         self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
-        self._requested_items: LRUCache[str, dict[str, dict[str, frozenset[str]]]] = LRUCache(MAX_OWNERS)
+        self._requested_items: LRUCache[str, Requested] = LRUCache(MAX_OWNERS)
         """Owner → run → task → ids of the items that were requested."""
+        self._remembered = RememberedAccess(settings.runs_dir if settings.public else None)
         self._tokenizers: LRUCache[ModelSpec, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
         self._exports: list[Path] = []
@@ -75,17 +77,32 @@ class AppState:
     def grant_access(self, job: Job) -> None:
         """Let a job's owner see its runs, as far as the job has requested their items."""
         with self._lock:
-            runs = self._requested_items.get(job.owner, {})
+            runs = self._known_requests(job.owner)
+            is_new = False
             for plan in list(job.runs.values()):
                 ids_by_task = runs.setdefault(plan.run, {})
                 for task, ids in plan.ids.items():
-                    ids_by_task[task] = ids_by_task.get(task, frozenset()) | ids
+                    known = ids_by_task.get(task, frozenset())
+                    ids_by_task[task] = known | ids
+                    is_new |= not ids <= known
             self._requested_items[job.owner] = runs
+            if is_new:
+                self._remembered.save(job.owner, runs)
 
-    def _requested(self, owner: str) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    def _known_requests(self, owner: str) -> Requested:
+        """What an owner has requested, if need be as it was remembered. The caller holds the lock."""
+        if owner not in self._requested_items and (remembered := self._remembered.load(owner)):
+            self._requested_items[owner] = remembered
+        return self._requested_items.get(owner, {})
+
+    def _requested(self, owner: str) -> Requested:
         """Run → task → ids of the items that an owner has requested."""
         with self._lock:
-            return dict(self._requested_items.get(owner, {}))
+            return dict(self._known_requests(owner))
+
+    def is_known(self, owner: str) -> bool:
+        """Whether a visitor has anything of their own here: a job, a run, or marks."""
+        return self.jobs.has(owner) or bool(self._requested(owner)) or self.marks.has(owner)
 
     def path(self, owner: str, name: str) -> Path:
         """The folder of a run that the owner may see.

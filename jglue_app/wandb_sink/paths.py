@@ -57,7 +57,10 @@ def parse_run_path(text: str) -> RunPath:
     Raises:
         InputError: the text is neither.
     """
-    path = urlsplit(text).path if "://" in text else text
+    try:
+        path = urlsplit(text).path if "://" in text else text
+    except ValueError:  # Of a host in brackets that is none.
+        path = ""
     parts = [unquote(part) for part in path.strip("/").split("/")]
     if len(parts) >= 4 and parts[2] == "runs":
         parts = [*parts[:2], parts[3]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import tempfile
 from pathlib import Path
 
 from jglue_app.child_process import OnMessage
@@ -13,6 +12,7 @@ from jglue_app.results import archive
 from jglue_app.wandb_sink.login import Login
 from jglue_app.wandb_sink.paths import RunPath
 from jglue_app.wandb_sink.worker_process import WorkerProcess
+from jglue_app.whole_files import scratch_folder
 
 ARTIFACT_PREFIX = "jglue-run-"
 
@@ -43,11 +43,11 @@ def pull(run: RunPath, login: Login, runs_dir: Path, *, on_message: OnMessage = 
             runs_dir=runs_dir,
             reason=reason_of(e),
         ) from e
-    with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".pull-") as scratch:
-        job = {"action": "pull", "path": str(run), "into": str(Path(scratch).resolve())}
+    with scratch_folder(runs_dir, ".pull-") as scratch:
+        job = {"action": "pull", "path": str(run), "into": str(scratch.resolve())}
         with WorkerProcess(job, login) as worker:
             names = worker.result(on_message)["folders"]
-        return [_move(Path(scratch) / name, runs_dir, on_message) for name in names]
+        return [_move(scratch / name, runs_dir, on_message) for name in names]
 
 
 def _move(downloaded: Path, runs_dir: Path, on_message: OnMessage) -> Path:

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 
 from jglue_app.backends import open_backend
 from jglue_app.backends.free_memory import GROUP, FreeMemory
-from jglue_app.backends.hf.checkpoint import gguf, gguf_parts
+from jglue_app.backends.hf.checkpoint import gguf, gguf_header, gguf_parts
 from jglue_app.backends.hf.checkpoint.gguf import convert_once, packaged_file
 from jglue_app.errors import DeviceError, ModelError, ModelNotFoundError
 from jglue_app.messages import Message
@@ -159,7 +159,7 @@ def test_part_by_part_the_same_bytes_are_written_as_by_transformers(
 def test_what_a_conversion_needs_is_said_before_it_begins(
     tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = gguf.list_entries(tiny_gguf)
+    entries = gguf_header.list_entries(tiny_gguf)
     needed = gguf.ENTRY_BYTES * entries + gguf.PARTS_BYTES
     monkeypatch.setattr(gguf, "free_memory", lambda: FreeMemory(needed - 1, GROUP))
     with pytest.raises(
@@ -183,9 +183,22 @@ def test_entries_of_lists_are_counted(tmp_path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    assert gguf.list_entries(tmp_path / "a.gguf") == 10
+    assert gguf_header.list_entries(tmp_path / "a.gguf") == 10
     (tmp_path / "b.gguf").write_bytes(b"GGUF" + b"\xff" * 60)
-    assert gguf.list_entries(tmp_path / "b.gguf") == 0
+    assert gguf_header.list_entries(tmp_path / "b.gguf") == 0
+
+
+def test_converted_weights_that_were_damaged_are_converted_again(tiny_gguf: Path, tmp_path: Path) -> None:
+    folder = convert_once(tiny_gguf, tmp_path, silent)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    weights = bytearray(whole["model.safetensors"])
+    weights[-4_001] ^= 4
+    (folder / "model.safetensors").write_bytes(bytes(weights))
+    assert convert_once(tiny_gguf, tmp_path, silent) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    before = state(folder)
+    convert_once(tiny_gguf, tmp_path, silent)
+    assert state(folder) == before
 
 
 KILLED = """

@@ -259,6 +259,26 @@ def test_a_packed_path_that_leads_out_of_the_folder_stays_inside(tmp_path: Path)
     assert not (tmp_path / "manifest.json").exists()
 
 
+def test_of_a_run_that_is_a_link_the_link_is_deleted_and_the_run_stays(tmp_path: Path, library: Library) -> None:
+    path = stored(tmp_path / "a.jsonl")
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    library.delete(path.name)
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert RunStore(tmp_path / "elsewhere").exists()
+
+
+def test_a_deletion_that_was_killed_is_finished_by_the_next_command(tmp_path: Path, library: Library) -> None:
+    path = stored(tmp_path / "a.jsonl")
+    half = tmp_path / "runs" / ".deleted-x"
+    half.mkdir()
+    (half / ".lock").touch()
+    path.rename(half / "run")
+    with pytest.raises(StoreError, match="There is no run"):
+        library.delete(path.name)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_a_run_that_could_be_deleted_only_in_part_is_no_run_any_more(tmp_path: Path, library: Library) -> None:
     path = stored(tmp_path / "a.jsonl")
     half = path.with_name(f".deleted-{path.name}")

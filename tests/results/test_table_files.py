@@ -189,6 +189,20 @@ def test_no_line_of_a_csv_file_begins_a_cell_of_its_own(tmp_path: Path) -> None:
         ] == []
 
 
+@pytest.mark.parametrize(
+    "before", ["", " ", "\u3000", "\xa0", "\x0b", "\x00", "\ufeff", "\u200b", "\u202e", "\t", " \r"]
+)
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "−"])
+def test_a_cell_that_a_spreadsheet_would_evaluate_begins_with_an_apostrophe(
+    before: str, sign: str, tmp_path: Path
+) -> None:
+    texts = [f"{before}{sign}1+1", f"{before}1{sign}1", "含意"]
+    table_files.write([{"source": "x", "raw": text} for text in texts], tmp_path / "out.csv", "csv")
+    cells = [row["raw"] for row in read_csv(tmp_path / "out.csv")]
+    line_end = before.strip(" ") in ("\t", "\r") and not before.startswith(" ")
+    assert cells == [f"'{texts[0]}", f"'{texts[1]}" if line_end else texts[1], texts[2]]
+
+
 def test_a_run_without_an_answer_is_a_table_without_rows(tmp_path: Path) -> None:
     for name in table_files.FORMATS:
         table_files.write([], tmp_path / f"out.{name}", name)

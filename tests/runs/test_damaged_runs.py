@@ -418,3 +418,20 @@ def test_a_smaller_limit_after_a_larger_one_shows_what_was_asked_and_leaves_the_
     assert json.loads(called("run", *base, "--limit", "12")[1])["report"]["tasks"]["jnli"]["n"] == 12
     code, _ = called("export", folder.name, str(tmp_path / "out.jsonl"))
     assert (code, len((tmp_path / "out.jsonl").read_text("utf-8").splitlines())) == (0, 12)
+
+
+def test_an_answer_whose_prompt_asks_for_other_labels_than_the_item_has_is_refused(run: Run) -> None:
+    path = run.path / "records.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for row in rows:
+        del row["crc32"]
+    changed = next(row for row in rows if row["task"] == "jnli")
+    changed["prompt"]["answers"].append("別")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with pytest.raises(
+        StoreError, match=f"the prompt of jnli '{changed['item_id']}' asks for 4 labels, and the item has 3"
+    ):
+        open_run(run.path).report()
+    library = Library(run.path.parent)
+    assert library.all() == []
+    assert "asks for 4 labels" in library.damaged()[run.path.name]

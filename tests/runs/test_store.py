@@ -16,7 +16,6 @@ import pytest
 from jglue_app.errors import RunBusyError, StoreError
 from jglue_app.runs.serialization import dumps, record_from
 from jglue_app.runs.store import RunStore
-from jglue_app.runs.writer import write_atomically
 from jglue_app.types import (
     Decoding,
     Finish,
@@ -31,6 +30,7 @@ from jglue_app.types import (
     RunSpec,
     Source,
 )
+from jglue_app.whole_files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -488,3 +488,48 @@ def test_a_run_that_never_began_leaves_no_folder_and_one_that_holds_a_byte_stays
     with store.writing():
         pass
     assert [r.item_id for r in store.records()] == ["1"]
+
+
+# --- what others do to the folder ---------------------------------------------------------------------------
+
+
+def test_a_deleted_lock_lets_no_second_writer_in(path: Path) -> None:
+    with RunStore(path).writing() as writer:
+        writer.append([record("1")])
+        (path / ".lock").unlink()
+        with pytest.raises(RunBusyError):
+            RunStore(path).writing().__enter__()
+        writer.append([record("2")])
+    assert RunStore(path).records() == [record("1"), record("2")]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_is_moved_while_it_is_written_is_said_and_keeps_what_it_has(path: Path, replaced: bool) -> None:
+    def meddle() -> None:
+        with RunStore(path).writing() as writer:
+            writer.append([record("1")])
+            path.rename(path.with_name("moved"))
+            if replaced:
+                write(path, record("theirs"))
+            writer.append([record("2")])
+
+    with pytest.raises(StoreError, match=r"moved, replaced or deleted.*Put it back"):
+        meddle()
+    assert RunStore(path.with_name("moved")).records() == [record("1")]
+    assert RunStore(path).records() == ([record("theirs")] if replaced else [])
+
+
+def test_zero_bytes_of_a_power_failure_are_no_records_and_the_others_stay(path: Path) -> None:
+    write(path, record("1"), record("2"), record("3"))
+    first, second, third = (path / "records.jsonl").read_bytes().splitlines(keepends=True)
+    torn = first + b"\0" * 20 + second[20:] + third + b"\0" * 4_096
+    (path / "records.jsonl").write_bytes(torn)
+    assert write(path, record("4")).records() == [record("1"), record("3"), record("4")]
+
+
+def test_parts_of_files_that_a_killed_process_has_left_are_gone_with_the_next_writer(path: Path) -> None:
+    write(path, record("1"))
+    for name in (".manifest.json-x1", ".items.jsonl-y2", ".records.jsonl-z3"):
+        (path / name).write_text("half", "utf-8")
+    write(path)
+    assert sorted(entry.name for entry in path.iterdir()) == [".lock", "records.jsonl"]

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from jglue_app.ui import preview
 from tests.ui.conftest import BROWSERS, ROOT, serve
-from tests.ui.driving import tab
+from tests.ui.driving import open_own, tab
 
 TARGET = ROOT / "assets" / "screenshots"
 WORDS = {
@@ -77,6 +77,26 @@ def full(page: Page, words: Words) -> None:
     page.wait_for_function("document.querySelectorAll('#full-status .jg-progress').length >= 2")
 
 
+def line(page: Page, words: Words) -> None:
+    """As the third visitor sees it: one runs, one waits."""
+    assert page.context.browser is not None
+    others = [page.context.browser.new_context(locale="ja-JP").new_page() for _ in range(2)]
+    for other in others:
+        other.set_default_timeout(90_000)
+        other.goto(page.url)
+        other.wait_for_selector("#item .jg-item")
+        run(other)
+    run(page)
+    page.wait_for_function("/約|about/.test(document.querySelector('#status .jg-run-text')?.textContent ?? '')")
+
+
+def run(page: Page) -> None:
+    """Press Run, which stands in what is folded away at first, until something goes on."""
+    open_own(page)
+    page.click("#run")
+    page.wait_for_selector("#status .jg-going")
+
+
 def results(page: Page, words: Words) -> None:
     tab(page, words["results"])
     page.wait_for_selector("#leaderboard .jg-ranking")
@@ -108,7 +128,7 @@ def about(page: Page, words: Words) -> None:
 
 
 PAGES: dict[str, Callable[[Page, Words], None]] = {
-    made.__name__: made for made in (compare, item, course, lab, sweep, results, waterfall, audit, about, full)
+    made.__name__: made for made in (compare, item, course, lab, sweep, results, waterfall, audit, about, full, line)
 }
 
 
@@ -131,13 +151,17 @@ def take(browser: Browser, address: str, name: str, look: str) -> None:
     if name == "item":
         page.locator(".jg-explore" if width > 1000 else "#item").screenshot(path=path)
     else:
-        page.screenshot(path=path, full_page=name != "compare" or width < 1000)
+        page.screenshot(path=path, full_page=name != "line" and (name != "compare" or width < 1000))
     # A palette is enough for a page, and a third of the size.
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     if name == "full":
         page.click("#full-run")
         page.wait_for_timeout(2_500)
-    context.close()
+    for of in browser.contexts:
+        if name == "line":
+            of.pages[0].click("#run")
+            of.pages[0].wait_for_timeout(2_500)
+        of.close()
 
 
 def take_preview(browser: Browser, address: str) -> None:

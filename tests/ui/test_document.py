@@ -71,7 +71,13 @@ def test_the_page_that_shows_how_to_call_it_keeps_what_that_takes() -> None:
 def test_a_link_to_the_page_is_shown_with_a_picture_from_the_address_that_visitors_use() -> None:
     html = HTML.replace('"theme_hash"', '"root": "https://host.example/below", "theme_hash"')
     before, _, _ = rewritten(html, HEAD, NONE, api=False)
-    assert '<meta property="og:image" content="https://host.example/below/preview.png">' in before
+    for said in (
+        'property="og:image" content="https://host.example/below/preview.png"',
+        'property="og:url" content="https://host.example/below/"',
+        'name="twitter:image" content="https://host.example/below/preview.png"',
+        'name="twitter:title" content="A &amp; B"',
+    ):
+        assert before.count(f"<meta {said}>") == 1
     assert "og:image" not in rewritten(HTML, HEAD, NONE, api=False)[0]
     visits = TestClient(Starlette(middleware=[Middleware(PreviewMiddleware)]), root_path="/below")
     answer = visits.get("/preview.png")

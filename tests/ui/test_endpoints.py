@@ -153,6 +153,7 @@ def test_a_run_is_stopped_by_its_owner_and_by_nobody_else(address: str, table: T
     assert owner.predict(api_name="/stop").startswith("Stopping")
     last = list(job)[-1]
     assert last["state"] == "stopped"
+    assert set(last["runs"].values()) <= {row["run"] for row in owner.predict(api_name="/runs")}
     assert 0 < last["progress"][0]["done"] < 40
 
 
@@ -254,8 +255,8 @@ def test_what_only_a_client_waits_for_ends_when_the_client_has_left(tmp_path: Pa
     runs_dir = tmp_path / "runs"
     model = str(table("slow", "含意", 0.4))
     arguments: dict[str, list[Any]] = {
-        "sweep_formats": ["jsts", ["plain", "alpaca"], ["ja-labels"], 30, model, 0, "sample"],
-        "try_prompt": ["jsts", "", str(table("slower", "含意", 60.0)), "plain", "ja-labels", 0, "sample", None, ""],
+        "sweep_formats": ["jsts", ["plain", "alpaca"], ["ja-labels"], 30, model, 0, "sample", 0],
+        "try_prompt": ["jsts", "", str(table("slower", "含意", 60.0)), "plain", "ja-labels", 0, "sample", None, "", 0],
     }
     with serve(runs_dir) as address, httpx.Client(timeout=30) as http:
         for endpoint, values in arguments.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import re
 import threading
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from gradio.context import LocalContext
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
@@ -144,6 +147,23 @@ def test_whoever_begins_a_job_does_not_wait_for_it(jobs: Jobs) -> None:
     gate.open.set()
     ended(job)
     assert (job.active, job.state) == (False, "done")
+
+
+def test_a_job_has_the_request_that_began_it_whose_quota_zero_gpu_charges(jobs: Jobs) -> None:
+    context, seen = contextvars.copy_context(), list[tuple[object, object]]()
+    request = gr.Request()
+
+    def begin() -> Job:
+        LocalContext.request.set(request)
+        LocalContext.event_id.set("event")
+        return jobs.start(
+            "me", "run", lambda _: seen.append((LocalContext.request.get(), LocalContext.event_id.get("none")))
+        )
+
+    ended(context.run(begin))
+    # The event ends before the job does: nobody is there to whom it could be told anything.
+    assert seen == [(request, None)]
+    assert context[LocalContext.event_id] == "event"
 
 
 def test_an_owners_second_job_of_a_kind_is_refused_while_one_goes_on(jobs: Jobs) -> None:

@@ -1,55 +1,73 @@
-"""The page below a path of another server, as behind nginx."""
+"""The page below a path of another server, behind nginx with https: its files, its cookies, and what it streams."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+from gradio_client import Client
+from playwright.sync_api import Browser
 
-from tests.ui.conftest import free_port, serve
+from jglue_app.ui.visitor import visitor_cookie
+from tests.ui.conftest import Tables, free_port, serve
+from tests.ui.nginx import nginx
 
-CONFIG = """daemon off; pid {folder}/pid; error_log {folder}/errors;
-events {{}}
-http {{
-  access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b;
-  fastcgi_temp_path {folder}/c; uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{
-    listen 127.0.0.1:{port};
-    location /below/ {{
-      proxy_pass {address}/; proxy_http_version 1.1; proxy_buffering off;
-      proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;
-    }}
-  }}
+SERVER = """server {{
+  listen 127.0.0.1:{port} ssl;
+  location /jglue/ {{ proxy_pass {address}/; }}
 }}"""
 
 
 @pytest.mark.slow
-def test_all_that_the_document_names_is_found_below_the_path_of_a_proxy(tmp_path: Path) -> None:
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if nginx is None:
-        pytest.skip("This test needs nginx; install your system's package `nginx-light`.")
+def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables, browser: Browser) -> None:
     port = free_port()
-    with serve(tmp_path / "runs", {"GRADIO_ROOT_PATH": "/below"}) as address:
-        (tmp_path / "nginx.conf").write_text(CONFIG.format(folder=tmp_path, port=port, address=address), "utf-8")
-        with subprocess.Popen([nginx, "-c", str(tmp_path / "nginx.conf")]) as process:
-            try:
-                time.sleep(1)
-                below = f"http://127.0.0.1:{port}/below"
-                visitor = httpx.Client(timeout=60)
-                page = visitor.get(f"{below}/?lang=en")
-                assert (page.status_code, visitor.cookies["jg_lang"]) == (200, "en")
-                assert f'"root":"{below}"' in page.text
-                picture = re.findall(r'og:image" content="([^"]+)"', page.text)
-                assert picture == [f"{below}/preview.png"]
-                files = re.findall(r'href="\./((?:assets/|theme)[^"]+)"', page.text)
-                assert len(files) > 20
-                for one in [*picture, *(f"{below}/{name}" for name in files)]:
-                    assert visitor.get(one).status_code == 200, one
-            finally:
-                process.terminate()
-                process.wait(timeout=20)
+    below = f"https://localhost:{port}/jglue"
+    with (
+        serve(tmp_path / "runs", {"GRADIO_ROOT_PATH": "/jglue"}) as address,
+        nginx(tmp_path / "nginx", port, SERVER.format(port=port, address=address)),
+    ):
+        visitor = httpx.Client(timeout=60, verify=False)
+        assert visitor.get(f"{below}/health").json()["status"] == "ok"
+        page = visitor.get(f"{below}/?lang=en")
+        assert f'"root":"{below}"' in page.text
+        cookies = {line.split("=")[0]: line.split("; ")[1:] for line in page.headers.get_list("set-cookie")}
+        framed = ["SameSite=None", "Secure", "Partitioned"]
+        assert cookies == {
+            "jg_lang": ["Path=/jglue", "Max-Age=31536000", *framed],
+            visitor_cookie("/jglue"): ["Path=/jglue", "Max-Age=31536000", "HttpOnly", *framed],
+        }
+        pictures = re.findall(r'(?:og|twitter):image" content="([^"]+)"', page.text)
+        assert pictures == [f"{below}/preview.png"] * 2
+        files = re.findall(r'href="\./((?:assets/|theme)[^"]+)"', page.text)
+        assert len(files) > 20
+        for one in [*pictures[:1], *(f"{below}/{name}" for name in files)]:
+            assert visitor.get(one).status_code == 200, one
+
+        # Events come as they happen, though nginx collects what it is not told to hand on.
+        client = Client(f"{below}/", verbose=False, ssl_verify=False)
+        slow = str(table("slow", "含意", 0.6))
+        job = client.submit(tasks=["jnli"], limit=45, a_model=slow, a_backend="scripted", api_name="/compare_models")
+        first_at = None
+        while not job.done():
+            if first_at is None and job.outputs():
+                first_at = time.monotonic()
+            time.sleep(0.02)
+        assert job.outputs()[-1]["runs"]
+        assert first_at is not None
+        assert time.monotonic() - first_at > 0.3
+
+        context = browser.new_context(ignore_https_errors=True, locale="ja-JP")
+        opened = context.new_page()
+        faults: list[str] = []
+        opened.on("pageerror", lambda error: faults.append(str(error)))
+        # A stream that is no longer read is cut off by Gradio's script itself.
+        opened.on("requestfailed", lambda r: None if r.failure == "net::ERR_ABORTED" else faults.append(r.url))
+        opened.goto(f"{below}/?tab=results")
+        opened.wait_for_selector("#leaderboard .jg-ranking")
+        names = [cookie["name"] for cookie in context.cookies() if cookie["path"] == "/jglue"]
+        assert names == [visitor_cookie("/jglue")]
+        context.close()
+        assert faults == []

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 ADD_ONE = """
 import json
 
@@ -78,7 +80,7 @@ def test_a_new_tab_costs_one_line_and_its_handlers_are_guarded() -> None:
     assert (has_content, is_guarded) == (True, True)
 
 
-MODEL_BOXES = """
+BUILT = """
 import json
 
 from jglue_app.settings import load_settings
@@ -87,14 +89,26 @@ from jglue_app.ui import model_box, page
 built = page.build(load_settings(), page.browser_words())
 boxes = [b for b in built.blocks.values() if str(getattr(b, "elem_id", "")).endswith("-model")]
 boxes = [b for b in boxes if b.elem_id != "import-model"]  # a text without a list
-print(json.dumps([[b.elem_id, b.value, b.js_on_load == model_box.ON_LOAD] for b in boxes]))
+chosen = [
+    [event.trigger_mode, *(str(built.blocks[block].elem_id) for block, name in event.targets if name == "input")]
+    for event in built.fns.values()
+    if event.fn is not None and any(name in ("input", "change") for _, name in event.targets)
+]
+print(json.dumps([[[b.elem_id, b.value, b.js_on_load == model_box.ON_LOAD] for b in boxes], chosen]))
 """
 
 
-def test_every_box_of_a_model_keeps_what_is_typed() -> None:
+@pytest.fixture(scope="module")
+def built() -> tuple[list[tuple[str, str, bool]], list[list[str]]]:
+    """The boxes of models of the page, and its events that come when something is chosen."""
+    run = subprocess.run([sys.executable, "-c", BUILT], capture_output=True, text=True, check=True)
+    boxes, chosen = json.loads(run.stdout)
+    return [tuple(box) for box in boxes], chosen
+
+
+def test_every_box_of_a_model_keeps_what_is_typed(built: tuple[list[tuple[str, str, bool]], list[list[str]]]) -> None:
     # A dropdown of Gradio takes its first match instead.
-    run = subprocess.run([sys.executable, "-c", MODEL_BOXES], capture_output=True, text=True, check=True)
-    boxes = {name: (value, is_ours) for name, value, is_ours in json.loads(run.stdout)}
+    boxes = {name: (value, is_ours) for name, value, is_ours in built[0]}
     first = ("gemma-3-270m", True)
     assert boxes == {
         "a-model": first,
@@ -103,3 +117,10 @@ def test_every_box_of_a_model_keeps_what_is_typed() -> None:
         "sweep-model": first,
         "full-model": first,
     }
+
+
+def test_of_quick_choices_the_last_one_counts(built: tuple[list[tuple[str, str, bool]], list[list[str]]]) -> None:
+    # Gradio's default drops what is chosen while the choice before is still being drawn.
+    places = {place for mode, *places in built[1] for place in places if mode == "always_last"}
+    assert {"results-tasks", "protocol", "tasks", "limit"} <= places
+    assert [places for mode, *places in built[1] if mode == "once"] == []

@@ -14,7 +14,16 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from jglue_app.ui.visitor import LANGUAGE_COOKIE, VISITOR_COOKIE, SessionMiddleware, language, visitor_id
+from jglue_app.ui.visitor import (
+    LANGUAGE_COOKIE,
+    VISITOR_COOKIE,
+    SessionMiddleware,
+    account,
+    account_of,
+    language,
+    visitor_cookie,
+    visitor_id,
+)
 
 PAGE = "<!doctype html><html><head><title>日本語</title></head><body><head></body></html>"
 NAME = "aZ09_-aZ09_-aZ09_-aZ09"
@@ -85,6 +94,68 @@ def test_a_malformed_name_is_replaced(name: str) -> None:
     line = given(response)[VISITOR_COOKIE]
     assert re.match(rf"{VISITOR_COOKIE}=[A-Za-z0-9_-]{{22}};", line)
     assert NAME not in line
+
+
+# --- below a path of a host ---------------------------------------------------------------------------------
+
+
+def below(path: str) -> TestClient:
+    def known(request: Request) -> Response:
+        return PlainTextResponse(visitor_id(gr.Request(request, session_hash="s3ss10n")))
+
+    routes = [Route("/", known), Route("/other", known)]
+    return TestClient(SessionMiddleware(Starlette(routes=routes), path=path))
+
+
+def test_two_copies_on_one_host_do_not_share_a_visitor() -> None:
+    first, second = (given(below(path).get("/")) for path in ("/jglue", "/jglue-2"))
+    (one,), (two,) = first.items(), second.items()
+    assert one[0] == visitor_cookie("/jglue") != two[0] != VISITOR_COOKIE
+    assert "; Path=/jglue; " in one[1]
+    assert "; Path=/jglue-2; " in two[1]
+    # What the other copy, or one at the top of the host, has given does not count here, wherever it stands.
+    mine, others = NAME, "b" * 22
+    sent = f"{VISITOR_COOKIE}={others}; {visitor_cookie('/jglue')}={mine}; {visitor_cookie('/jglue-2')}={others}"
+    for line in (sent, f"{sent}; {VISITOR_COOKIE}={others}"):
+        for address in ("/", "/other"):
+            answer = below("/jglue").get(address, headers={"cookie": line})
+            assert (answer.text, given(answer)) == (mine, {})
+    stranger = below("/jglue").get("/other", headers={"cookie": f"{VISITOR_COOKIE}={others}"})
+    assert stranger.text == "s3ss10n"
+
+
+def test_a_language_is_chosen_for_a_path() -> None:
+    line = given(below("/jglue/").get("/?lang=ja"))[LANGUAGE_COOKIE]
+    assert line == f"{LANGUAGE_COOKIE}=ja; Path=/jglue; Max-Age=31536000; SameSite=Lax"
+
+
+# --- an account of the Hub ----------------------------------------------------------------------------------
+
+
+def signed_in(info: object) -> gr.Request:
+    return gr.Request(Request({"type": "http", "headers": [], "session": {"oauth_info": info}}), session_hash="s")
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        ({"userinfo": {"preferred_username": "hanako"}, "expires_at": 2**40}, "hanako"),
+        ({"userinfo": {"preferred_username": "hanako"}}, "hanako"),
+        ({"userinfo": {"preferred_username": "hanako"}, "expires_at": 1_000}, None),
+        ({"userinfo": {"preferred_username": ["x"]}}, None),
+        ({"userinfo": "hanako"}, None),
+        ("hanako", None),
+        (None, None),
+    ],
+)
+def test_an_account_is_known_until_its_time_is_over(info: object, name: str | None) -> None:
+    assert account(signed_in(info)) == name
+    assert account_of(visitor_id(signed_in(info))) == (name or "")
+
+
+def test_without_sign_in_there_is_no_account() -> None:
+    assert account(gr.Request(Request({"type": "http", "headers": []}))) is None
+    assert account(gr.Request(cookies={}, session_hash="s")) is None
 
 
 # --- the language -----------------------------------------------------------------------------------------

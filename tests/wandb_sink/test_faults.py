@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from jglue_app import wandb_sink
-from jglue_app.errors import NetworkError, RunBusyError, StoreError
+from jglue_app.errors import InputError, NetworkError, RunBusyError, StoreError
 from jglue_app.messages import say
 from jglue_app.wandb_sink.client.connection import translate
 from tests.wandb_server import Run, WandbServer
@@ -390,7 +390,10 @@ def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(t
     ("name", "sentence"),
     [
         ("middle", "もう一度送ると、足りない分が同じ実行に届きます。"),
-        ("worker", "結果を返さずに終了しました（終了コード -9）。ここの実行はそのままです。もう一度送ってください。"),
+        (
+            "worker",
+            "結果を返さずに終了しました（終了コード -9）。ここの実行結果はそのままです。もう一度送ってください。",
+        ),
     ],
 )
 def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, name: str, sentence: str) -> None:
@@ -474,3 +477,15 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_the_run_is_untouched(troubl
 )
 def test_digits_of_ports_ids_and_counts_are_no_status(said: str) -> None:
     assert type(translate(RuntimeError(said), "team/jglue")) is NetworkError
+
+
+def test_a_key_that_could_not_be_checked_because_a_process_died_is_no_wrong_key() -> None:
+    from wandb.errors import AuthenticationError
+
+    def failed(cause: Exception | None) -> Exception:
+        error = AuthenticationError("An error occurred while verifying credentials with http://127.0.0.1: ")
+        error.__cause__ = cause
+        return error
+
+    assert type(translate(failed(ConnectionResetError()), "team/jglue")) is NetworkError
+    assert type(translate(failed(None), "team/jglue")) is InputError

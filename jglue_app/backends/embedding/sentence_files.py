@@ -19,6 +19,7 @@ from jglue_app.errors import ModelError, ModelNotFoundError
 from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec
+from jglue_app.whole_files import write_atomically
 
 MODULES = "modules.json"
 """The file by which a model of sentence-transformers is known."""
@@ -197,7 +198,7 @@ def _snapshot(spec: ModelSpec, settings: Settings) -> Path:
             fetch(name, folder.name)
         marker = _marker(settings, folder.name)
         marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(json.dumps(names), "utf-8")
+        write_atomically(marker, json.dumps(names))
         return folder
     except ModelError:
         raise

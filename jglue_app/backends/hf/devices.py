@@ -7,6 +7,7 @@ import logging
 import torch
 from transformers import BitsAndBytesConfig
 
+from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import DeviceError, UnknownNameError
 from jglue_app.types import ModelSpec
 
@@ -20,10 +21,14 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 def resolve_device(device: str) -> str:
     """The device as torch names it: `auto` is the accelerator if there is one, `balanced` begins with `cuda`.
 
+    On ZeroGPU the package `spaces` has torch say that there is a GPU, and there is none in this process.
+
     Raises:
         DeviceError: this machine does not have it.
         UnknownNameError: there is no such device.
     """
+    if device == "auto" and zero_gpu.is_active():
+        return "cpu"
     if device == "auto":
         if torch.cuda.is_available():
             return "cuda"

@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from jglue_app.backends.endpoints import ServedModel
 from jglue_app.settings import Settings
+from jglue_app.whole_files import write_atomically
 
 NO_PART_OF_IDENTITY = ("usage", "deterministic", "stop", "repetition_penalty", "sample")
 """What changes no answer, or is seen now and then of a server whose answers vary. Of the sample the checksum counts."""
@@ -150,9 +152,8 @@ def keep(served: ServedModel, settings: Settings, capabilities: Capabilities) ->
     handshake = Handshake(VERSION, date, served.endpoint.address, capabilities)
     path = _path(served, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{hashlib.sha256(date.encode()).hexdigest()[:8]}.part")
-    part.write_text(json.dumps(dataclasses.asdict(handshake), ensure_ascii=False, indent=1), "utf-8")
-    part.replace(path)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        write_atomically(path, json.dumps(dataclasses.asdict(handshake), ensure_ascii=False, indent=1))
     return handshake
 
 

@@ -3,7 +3,6 @@ place of it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,10 @@ from jglue_app.types import NextToken, NextTokens, Prompt, RunError
 NO_TOP_TOKENS = RunError(
     "no_top_tokens", Message("The server of this model does not give the most likely next tokens.")
 )
+
+
+MAX_ID_DIGITS = 12
+"""Digits of a token's id that a server may give."""
 
 
 def next_tokens(
@@ -98,7 +101,7 @@ def _of_ids(table: Mapping[str, Any]) -> tuple[NextToken, ...]:
     found = []
     for id_, entry in table.items():
         value, text = _likelihood(_entry(entry).get("logprob")), _entry(entry).get("decoded_token")
-        if value is not None and str(id_).isdecimal():
+        if value is not None and len(id_) <= MAX_ID_DIGITS and id_.isdecimal():
             found.append(NextToken(text if isinstance(text, str) else "", value, int(id_)))
     return tuple(sorted(found, key=lambda token: (-token.logprob, token.id)))
 
@@ -117,6 +120,6 @@ def _sorted(given: Any) -> tuple[NextToken, ...]:
 
 def _likelihood(value: Any) -> float | None:
     """A log-probability as it was given; None for what is none, and for a value that stands for very unlikely."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not responses.is_number(value):
         return None
     return min(0.0, float(value)) if value > VERY_UNLIKELY else None

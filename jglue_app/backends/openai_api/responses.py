@@ -136,7 +136,7 @@ def vectors(endpoint: Endpoint, answer: Mapping[str, Any], count: int) -> list[l
     ordered: list[list[float]] = [[] for _ in rows]
     for i, row in zip(indices, rows, strict=True):
         vector = row.get("embedding")
-        if not isinstance(vector, list) or not vector or not all(map(_is_number, vector)):
+        if not isinstance(vector, list) or not vector or not all(map(is_number, vector)):
             raise failures.other_shape(endpoint, "data[].embedding")
         ordered[i] = [float(x) for x in vector]
     if len({len(vector) for vector in ordered}) > 1:
@@ -235,9 +235,15 @@ def _count(value: Any, least: int) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_COUNT else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, as JSON can hold it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number of hundreds of digits.
+        return False
 
 
 def _is_logprob(value: Any) -> bool:
-    return _is_number(value) and value <= TOLERANCE
+    return is_number(value) and value <= TOLERANCE

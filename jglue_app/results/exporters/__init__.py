@@ -17,8 +17,9 @@ from pathlib import Path
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import Message
 from jglue_app.results.exporters import every_eval_ever, hub_eval_results, lm_eval
-from jglue_app.results.exporters.output_files import check_target, write_files
+from jglue_app.results.exporters.output_files import SCRATCH, check_target, write_files
 from jglue_app.results.exporters.run_source import RunSource, load_run_source
+from jglue_app.whole_files import remove_left_folders
 
 FILE_ENDINGS = (".csv", ".json", ".jsonl", ".parquet", ".yaml", ".yml")
 
@@ -87,6 +88,7 @@ def export(run: Path, to: Path, format: str, protocol: str = "official") -> Expo
             ending=ending,
             one=exporter.endings[0],
         )
+    remove_left_folders(to.absolute().parent, SCRATCH)
     check_target(to)
     source = load_run_source(run, protocol)
     if exporter.single is not None and ending in exporter.endings:

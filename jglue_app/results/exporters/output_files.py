@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,10 @@ from typing import Any
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.results import surrogates
 from jglue_app.runs.serialization import dumps
+from jglue_app.whole_files import put_in_place, scratch_folder
 
+SCRATCH = ".export-"
+"""Beginning of the names of folders in which exports are made."""
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date of a .zip file, for every member, so that the same export gives the same bytes."""
 
@@ -73,8 +75,8 @@ def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> 
     """
     check_target(to)
     try:
-        with tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=".export-") as scratch:
-            unfinished = Path(scratch) / "made"
+        with scratch_folder(to.absolute().parent, SCRATCH) as scratch:
+            unfinished = scratch / "made"
             if single:
                 (content,) = files.values()
                 unfinished.write_text(content, "utf-8", newline="\n")
@@ -86,7 +88,7 @@ def write_files(files: Mapping[str, str], to: Path, *, single: bool = False) -> 
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(content, "utf-8", newline="\n")
             check_target(to)
-            unfinished.rename(to)
+            put_in_place(unfinished, to)
     except OSError as e:
         raise StoreError(
             "{to} cannot be written ({reason}). Choose another place, or free some space.", to=to, reason=reason_of(e)

@@ -25,6 +25,8 @@ MAX_TOTAL = 2**33
 MAX_MEMBERS = 500_000
 ZSTANDARD = 93
 """Compression method that Python's `zipfile` cannot read before version 3.14."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, ZSTANDARD)
+"""How members may be packed. Unpacking by other methods may take any memory."""
 _MARK = b"PK\x03\x04"
 _LOCAL = struct.Struct("<4s22xHH")
 """The local file header: signature, and the lengths of the name and of the extra field."""
@@ -80,6 +82,8 @@ class Archive:
             if info.flag_bits & 1:
                 raise zipfile.BadZipFile(f"{name} is encrypted")
             max_bytes = min(MAX_MEMBER, MAX_TOTAL - self._read)
+            if info.compress_type not in METHODS:
+                raise NotImplementedError(f"{name} is packed in an unknown way")
             if info.compress_type == ZSTANDARD:
                 content = self._zstandard(info, max_bytes)
             else:

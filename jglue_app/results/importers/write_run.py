@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jglue_app.runs.serialization import facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.types import IMPORTED, Decoding, ModelSpec, PromptSpec, RunData, RunSpec
 from jglue_app.version import __version__
+from jglue_app.whole_files import put_in_place, scratch_folder
 
 UNKNOWN_MODEL = "unknown model"
 MAX_NAME_CHARS = 200
@@ -93,8 +93,8 @@ def write_run(
     target = runs_dir / spec.spec_id
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=runs_dir, prefix=".import-") as scratch:
-            store = RunStore(Path(scratch) / "run")
+        with scratch_folder(runs_dir, ".import-") as scratch:
+            store = RunStore(scratch / "run")
             with store.writing() as writer:
                 writer.items(items)
                 writer.append(run.records)
@@ -107,7 +107,7 @@ def write_run(
                     "first, or look at the one that is here.",
                     spec_id=spec.spec_id,
                 )
-            store.path.rename(target)
+            put_in_place(store.path, target)
     except OSError as e:
         raise StoreError(
             "The run cannot be stored in {runs_dir} ({reason}). Check permissions and free space.",

@@ -112,10 +112,11 @@ _BESIDE = frozenset(
     }
 )
 """Keys that may stand beside the answer's: they change nothing about it."""
-_FENCE = re.compile(r"\s*(```|~~~)[ \t]*[a-zA-Z0-9_+-]{0,12}[ \t]*\r?\n?(?P<inside>[^`]*?)\s*\1\s*")
+_FENCE_HEAD = re.compile(r"[ \t]*[a-zA-Z0-9_+-]{0,12}[ \t]*\r?\n?")
+"""What may stand behind an opening fence: a language, and the end of its line."""
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+')
 _BOXED = re.compile(
-    r"\\(?:boxed|fbox)\s*\{\s*(?:\\(?:text|mathrm|textbf|mathbf)\s*\{(?P<text>[^{}]*)\}|(?P<plain>[^{}]*))\s*\}"
+    r"\\(?:boxed|fbox)\s*+\{\s*+(?:\\(?:text|mathrm|textbf|mathbf)\s*+\{(?P<text>[^{}]*+)\}|(?P<plain>[^{}]*+))\s*+\}"
 )
 _TAGGED = re.compile(
     r"<(?P<tag>answer|final_answer|label|output|response|result|span|回答|答え)>(?P<inside>[^<>]*)</(?P=tag)>",
@@ -135,8 +136,14 @@ class Marked:
 
 def unfenced(text: str, start: int, end: int) -> tuple[int, int]:
     """The inside of a pair of code fences that holds all of a stretch of text; the stretch itself if there is none."""
-    match = _FENCE.fullmatch(text, start, end) if text.startswith(("```", "~~~"), start) else None
-    return match.span("inside") if match else (start, end)
+    fence = text[start : min(start + 3, end)]
+    last = start + len(text[start:end].rstrip()) - 3
+    if fence not in ("```", "~~~") or last < start + 3 or not text.startswith(fence, last):
+        return start, end
+    head = _FENCE_HEAD.match(text, start + 3, last)
+    assert head is not None
+    inside = text[head.end() : last].rstrip()
+    return (start, end) if "`" in inside else (head.end(), head.end() + len(inside))
 
 
 def from_json(text: str, start: int, end: int, keys: Collection[str]) -> Marked | None:

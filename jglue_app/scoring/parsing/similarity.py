@@ -110,7 +110,7 @@ def _read(normalized: NormalizedText, low: float, high: float) -> Parsed:
     if not counted and not claims:
         return Parsed(None, "off_format", "not_asserted" if affirmed else "no_number")
     if claims:
-        agree = len({n.value for n, _ in claims}) == 1 and all(_agrees(masked, n, counted, given) for n, _ in claims)
+        agree = len({n.value for n, _ in claims}) == 1 and _agree([n for n, _ in claims], masked, counted, given)
         if not agree:
             return Parsed(None, "ambiguous", "several_numbers")
         return _kept(normalized, masked, claims[0], ends, every, low, high)
@@ -194,15 +194,19 @@ def _claims(text: str, given: list[Number], counted: list[Number]) -> list[tuple
     return claims if any(number in given for number, _ in claims) else []
 
 
-def _agrees(text: str, claim: Number, counted: list[Number], given: list[Number]) -> bool:
-    """Whether no other number on the claim's line, none listed beside it and none given elsewhere contradicts it."""
+def _agree(claims: list[Number], text: str, counted: list[Number], given: list[Number]) -> bool:
+    """Whether no other number on a claim's line, none listed beside it and none given elsewhere contradicts it."""
+    presented = [n for n in given if is_presented_as_answer(_head(text, n), verdict=True)]
+    return all(_agrees(text, claim, counted, presented) for claim in claims)
+
+
+def _agrees(text: str, claim: Number, counted: list[Number], presented: list[Number]) -> bool:
     line_end = text.find("\n", claim.end)
     for before, after in pairwise(counted):
         if claim in (before, after) and before.value != after.value and is_listing(text[before.end : after.start]):
             return False
     rest = [n for n in counted if n.start >= claim.start and (line_end < 0 or n.start < line_end)]
-    rest += [n for n in given if is_presented_as_answer(_head(text, n), verdict=True)]
-    return all(n.value == claim.value for n in rest)
+    return all(n.value == claim.value for n in (*rest, *presented))
 
 
 def _head(text: str, number: Number) -> str:

@@ -29,7 +29,7 @@ _CUE_WORD = (
     r"(?:the )?(?:correct )?answer|assistant)"
 )
 _CUE = re.compile(
-    r"[#\s]*(?:(?P<bold>\*\*|__|【)?\s*(?P<before>(?:[^\n。「」『』:：*]{0,20}(?:の|、))?)"
+    r"[#\s]*+(?:(?P<bold>\*\*|__|【)?\s*(?P<before>(?:[^\n。「」『』:：*]{0,20}(?:の|、))?)"
     + _CUE_WORD
     + r"(?P<close>\*\*|__|[」】])?\s*(?:(?P<topic>は[、,]?|is\b[:：]?)|(?P<colon>[:：=])(?P<late>\*\*|"
     r"__)?|(?<=】)|(?=\n))" + r"|A\s*[:：])\s*",
@@ -48,7 +48,8 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _QUESTION = re.compile(r"(?:質問|問題|題名|文章|question|q)\s*[:：]", re.IGNORECASE)
-_LATER_CUE = re.compile(r"\n\s*" + _CUE_WORD + r"\s*[:：]", re.IGNORECASE)
+_LATER_CUE = re.compile(r"(?<=\s)" + _CUE_WORD + r"\s*[:：]", re.IGNORECASE)
+"""A cue behind white space, which has to hold a line break; see `_later_cue`."""
 _POLITE = (
     r"(?:だと思います|だと考えられます|だと言えます|となっております|となっています|となります|"
     r"になります|でございます|でございました|でしょう|です|でした)"
@@ -60,7 +61,8 @@ _ENGLISH_END = re.compile(
 _JAPANESE_END = re.compile(r"(?<=[ぁ-んァ-ヺー一-鿿」』）])\.$")
 _SENTENCE = re.compile(r"(?:(?<=[」』])|です|でした|でございます|になります|となります)[。．｡]+\s*(?=\S)")
 _AGAIN = re.compile(
-    r"^\s*" + _CUE_WORD + r"\s*[:は]\s*[「『\"*]*(?P<answer>[^\n。」』\"*]+?)(?:です)?[。」』\"*]*\s*$", re.MULTILINE
+    r"^[^\S\n]*" + _CUE_WORD + r"\s*[:は]\s*[「『\"*]*(?P<answer>[^\n。」』\"*]+?)(?:です)?[。」』\"*]*\s*$",
+    re.MULTILINE,
 )
 _BULLET = re.compile(r"\s*(?:[-*・•]|\d+[.)．）]|[①-⑳])\s*\S")
 _WRAPPERS = (
@@ -163,9 +165,9 @@ def _strip_wrappers(text: str, start: int, end: int) -> Iterator[tuple[str, int,
 def _steps(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
     """What could be cut off next, in order of preference."""
     question = _QUESTION.match(text, start, end)
-    later = _LATER_CUE.search(text, question.end(), end) if question else None
-    if later:
-        yield "after_question", later.start(), end
+    later = _later_cue(text, question.end(), end) if question else None
+    if later is not None:
+        yield "after_question", later, end
     fenced = unfenced(text, start, end)
     if fenced != (start, end):
         yield "quoted", *fenced
@@ -195,6 +197,16 @@ def _steps(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
     stop = sentence_end.search(text, max(start, end - 40), end)
     if stop:
         yield "copula", start, stop.start()
+
+
+def _later_cue(text: str, start: int, end: int) -> int | None:
+    """Where the first line break is, of those behind which nothing but white space stands before a cue."""
+    for cue in _LATER_CUE.finditer(text, start, end):
+        line_break = text.find("\n", start + len(text[start : cue.start()].rstrip()), cue.start())
+        if line_break >= 0:
+            return line_break
+        start = cue.end()
+    return None
 
 
 def _wrapped(text: str, start: int, end: int) -> tuple[int, int] | None:

@@ -62,6 +62,7 @@ F1_FUNCTIONS: dict[str, Callable[[str, str], float]] = {
 """A value of `types.Rules.f1` → the measure."""
 
 
+@lru_cache(maxsize=8)  # A prediction is compared with each reference.
 def sorted_words(text: str) -> str:
     """A text as fuzzywuzzy 0.18 compares it: U+0080–U+00FF deleted, all but letters, digits and `_` made spaces, in
     lower case, its words sorted."""

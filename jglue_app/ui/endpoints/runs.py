@@ -11,6 +11,7 @@ from jglue_app.backends.endpoints import served_models
 from jglue_app.backends.named_models import named_models
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import to_command_line, to_url_query
+from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.scoring.protocols.decisions import as_table
 from jglue_app.ui import controls
@@ -69,20 +70,24 @@ def _follow(state: AppState, job: Job) -> Iterator[dict[str, Any]]:
 
     def draw(last: bool) -> dict[str, Any]:
         state.grant_access(job)
-        return _job_state(job)
+        waiting = {"ahead": state.jobs.queue_position(job), "about_s": job.wait_s} if job.state == "waiting" else {}
+        return _job_state(state, job) | waiting
 
     return follow(job, draw)
 
 
-def _job_state(job: Job) -> dict[str, Any]:
+def _job_state(state: AppState, job: Job) -> dict[str, Any]:
     raise_failure(job)
+    runs = {side: run.run for side, run in job.runs.items()}
+    if not job.active:  # Stopped before its first answer, a run has no folder.
+        runs = {side: run for side, run in runs.items() if RunStore(state.settings.runs_dir / run).exists()}
     bars = [
         {"side": side, "task": task, "done": e.done, "total": e.total, "items_per_s": e.items_per_s}
         for (side, task), e in list(job.bars.items())
     ]
     return {
         "state": "stopped" if job.stop.is_set() else job.state,
-        "runs": {side: run.run for side, run in job.runs.items()},
+        "runs": runs,
         "progress": bars,
         "notices": job.notices,
     }

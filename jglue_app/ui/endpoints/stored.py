@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from jglue_app.tasks import DEFAULT_TASKS, get_task
 from jglue_app.ui import run_files
 from jglue_app.ui.endpoints.given import typed
 from jglue_app.ui.endpoints.plain import plain
-from jglue_app.ui.progress import raise_failure
+from jglue_app.ui.progress import HEARTBEAT_S, raise_failure
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import waterfall
 from jglue_app.ui.tabs.results import ranked
@@ -215,7 +216,8 @@ def _push_to_wandb(state: AppState) -> Callable[..., Any]:
 
         get_protocol(protocol)
         job = start_push(state, visitor_id(request), Selection(run, compare_with, protocol), project, entity, key)
-        job.ended.wait()
+        while not job.ended.wait(HEARTBEAT_S):
+            job.looked_at = time.monotonic()
         if job.stop.is_set():
             raise InputError("The push was stopped. What had arrived stays; push again to complete it.")
         raise_failure(job)

@@ -18,7 +18,7 @@ from jglue_app.audit.table_parser import MAX_BYTES
 from jglue_app.errors import InputError
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import PRIVATE, Updates, Values
+from jglue_app.ui.events import LATEST, PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.audit import score_view, table_view
@@ -62,13 +62,13 @@ class AuditTab:
         gr.on([self.audit.click, self.score.submit], show_score, set(inputs), self.result, **PRIVATE)
         for button, example in zip(self.examples, EXAMPLES, strict=True):
             button.click(self._filling(example), None, inputs, queue=False, api_visibility="private").then(
-                show_score, set(inputs), self.result, **PRIVATE
+                show_score, set(inputs), self.result, **LATEST
             )
         show_table = errors_shown_in(self.table_result, self.show_table)
         table_inputs: list[Block] = [self.table, self.scale, self.system]
         self.audit_table.click(show_table, set(table_inputs), self.table_result, **PRIVATE)
         self.swallow.click(self.fill_swallow, None, table_inputs, queue=False, api_visibility="private").then(
-            show_table, set(table_inputs), self.table_result, **PRIVATE
+            show_table, set(table_inputs), self.table_result, **LATEST
         )
         self.upload.upload(
             errors_shown_in(self.table_result, self.show_file, {self.upload: None}),

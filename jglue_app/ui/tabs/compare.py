@@ -17,7 +17,7 @@ from jglue_app.runs.request_text import from_url_query
 from jglue_app.ui import run_button, views
 from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, LATEST, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import RequestForm
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -88,7 +88,7 @@ class CompareTab:
             api_visibility="private",
             queue=False,
         )
-        check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
+        check = {**LATEST, "concurrency_limit": 4}
         opened = [*form.changes, self.own.expand, self.settings.expand]
         gr.on(opened, self.check_prompts, inputs, self.verdict, **check)
         for chosen in form.connect(self.state):
@@ -99,11 +99,11 @@ class CompareTab:
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
         self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
         self.report.connect_to_list(self.state)
-        self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **PRIVATE)
+        self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **LATEST)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
-        self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **PRIVATE)
+        self.panel.protocol.input(choose, self.panel.protocol, self.panel.components, **LATEST)
         # The list has fetched the item itself; where it could not, the server is asked as for everything else.
-        self.panel.items.select(None, None, self.panel.item, js="() => globalThis.jgItem", **PRIVATE)
+        self.panel.items.select(None, None, self.panel.item, js="() => globalThis.jgItem", **LATEST)
         self.panel.items.option_select(
             self.open_item, None, self.panel.item, trigger_mode="multiple", concurrency_limit=8, **PRIVATE
         )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
+from jglue_app.messages import word
+from jglue_app.ui import views
 from jglue_app.ui.controls import T
 from jglue_app.ui.events import PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
-from jglue_app.ui.run_files import EXPORT_FORMATS, export_run, exported_html
+from jglue_app.ui.progress import in_line
+from jglue_app.ui.run_files import EXPORT, EXPORT_FORMATS, export_run, exported_html
 from jglue_app.ui.state import AppState
 from jglue_app.ui.visitor import language, visitor_id
 
@@ -34,13 +38,19 @@ class ExportControls:
             protocol: its value is the protocol whose scores the file holds; None for the official one.
         """
 
-        def export(request: gr.Request, values: Values) -> Updates:
-            name = str(values[run] or "")
+        def export(request: gr.Request, values: Values) -> Iterator[Updates]:
+            name, owner, lang = str(values[run] or ""), visitor_id(request), language(request)
             scored_by = "official" if protocol is None else values[protocol]
-            exported = export_run(state, visitor_id(request), name, values[self.format], scored_by)
-            return {
+            making: Updates = {**hidden, status: views.note(word("export_going", lang))}
+            yield making
+            exported = yield from in_line(
+                *(state, owner, EXPORT),
+                lambda: export_run(state, owner, name, values[self.format], scored_by),
+                making,
+            )
+            yield {
                 self.download: gr.update(value=str(exported.path), visible=True),
-                status: exported_html(exported, language(request)),
+                status: exported_html(exported, lang),
             }
 
         inputs: set[Block] = {run, self.format} if protocol is None else {run, self.format, protocol}

@@ -16,7 +16,7 @@ from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, PRIVATE, UNCHANGED, Updates, Values
+from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, LATEST, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
@@ -75,7 +75,7 @@ class FullTab:
         inputs: set[Block] = set(self.form.inputs)
         described = [self.repeat, *self.form.described, *self.run.components]
         gr.on(self.form.changes, self.describe, inputs, described, **AS_TYPED)
-        check = {**PRIVATE, "trigger_mode": "always_last", "concurrency_limit": 4}
+        check = {**LATEST, "concurrency_limit": 4}
         gr.on(self.form.changes, self.check_prompts, set(inputs), self.verdict, **check)
         for chosen in self.form.connect(self.state):
             chosen.then(self.describe, set(inputs), described, **AS_TYPED)

@@ -17,6 +17,7 @@ from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.lab_jobs import ANSWER, start_answer
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
+from jglue_app.ui.stepping import NOTHING
 from jglue_app.ui.tabs.course_steps import STEPS, Step
 from jglue_app.ui.tabs.lab_item import answer_views
 from jglue_app.ui.views import course
@@ -86,6 +87,9 @@ class CourseTab:
             return {self.status: status, self.result: answers} if answers else {self.status: status}
 
         for updates in follow(job, draw):
+            if updates is NOTHING:
+                yield NOTHING
+                continue
             if not self.state.is_current_view(page_id(request), VIEW, name):
                 yield {self.status: ""}  # The last update may have arrived after the turn.
                 return

@@ -21,7 +21,7 @@ from jglue_app.tasks import TASKS, get_task
 from jglue_app.types import Item, is_sample
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import FOLLOWS_JOB, PRIVATE, Updates, Values
+from jglue_app.ui.events import FOLLOWS_JOB, LATEST, PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, read_budget, start_answer, start_foresight
@@ -80,9 +80,9 @@ class ItemTab:
         load_items = errors_shown_in(self.status, self.load_items)
         # `input` is what people do; filling from elsewhere must not load another item over it.
         for component in (self.task, self.data):
-            component.input(load_items, {self.task, self.data}, [self.chosen, *texts], **PRIVATE)
+            component.input(load_items, {self.task, self.data}, [self.chosen, *texts], **LATEST)
         load_item = errors_shown_in(self.status, self.load_item)
-        self.chosen.input(load_item, {self.task, self.data, self.chosen}, texts, **PRIVATE)
+        self.chosen.input(load_item, {self.task, self.data, self.chosen}, texts, **LATEST)
         gr.on(None, errors_shown_in(self.status, self.on_load), None, [self.chosen, *texts], **PRIVATE)
         inspect = errors_shown_in(self.status, self.show_tokens)
         shown = self.inspect.click(inspect, inputs, [self.status, self.tokens], concurrency_limit=8, **PRIVATE)

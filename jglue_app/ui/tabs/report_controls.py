@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates, Values
 from jglue_app.ui.guard import errors_shown_in
-from jglue_app.ui.run_files import report_of_runs
+from jglue_app.ui.progress import in_line
+from jglue_app.ui.run_files import EXPORT, report_of_runs
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import ReportRequest
 from jglue_app.ui.visitor import language, visitor_id
@@ -58,9 +59,12 @@ class ReportControls:
             js: what fills the only input in the browser.
         """
 
-        def make(request: gr.Request, values: Values) -> Updates:
-            path = report_of_runs(state, visitor_id(request), wanted(values))
-            return {
+        def make(request: gr.Request, values: Values) -> Iterator[Updates]:
+            owner, shown, lang = visitor_id(request), wanted(values), language(request)
+            making: Updates = {**hidden, self.status: views.note(word("export_going", lang))}
+            yield making
+            path = yield from in_line(state, owner, EXPORT, lambda: report_of_runs(state, owner, shown), making)
+            yield {
                 self.download: gr.update(value=str(path), visible=True),
                 self.status: views.note(word("export_done", language(request)).format(path.name)),
             }

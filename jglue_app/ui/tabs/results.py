@@ -17,11 +17,11 @@ from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
 from jglue_app.ui.address import Address
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
+from jglue_app.ui.events import AS_TYPED, LATEST, PRIVATE, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import ReportRequest
-from jglue_app.ui.tabs import manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
+from jglue_app.ui.tabs import hub_panel, manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
 from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
@@ -72,7 +72,7 @@ class ResultsTab:
         """Listen to the events of the tab."""
         refresh = errors_shown_in(self.status, self.refresh)
         filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b, *self.matrix.inputs]
-        gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **PRIVATE)
+        gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **LATEST)
         chosen: set[Block] = {self.protocol, *self.matrix.inputs}
         self.report.connect(
             self.state, lambda v: ReportRequest(self.matrix.in_order(v), str(v[self.protocol])[:50]), chosen
@@ -84,9 +84,9 @@ class ResultsTab:
             trigger_mode="multiple",
             **PRIVATE,
         )
-        self.matrix.runs.input(lambda: "", None, self.matrix.gone, queue=False, api_visibility="private")
+        self.matrix.runs.input(lambda: "", None, self.matrix.gone, **AS_TYPED)
         for changed in (picked, *self.manage.connect(self.protocol)):
-            changed.then(refresh, self.inputs, self.outputs, **PRIVATE)
+            changed.then(refresh, self.inputs, self.outputs, **LATEST)
 
     def refresh(self, request: gr.Request, values: Values) -> Updates:
         """The list of runs, the matrices, pictures, and the runs to choose from."""
@@ -192,6 +192,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         return Selection(values[a], values[b], values[protocol])
 
     wandb_panel.build(state, t, "results", select, [manage.run, a, b, protocol], pairs=True)
+    hub_panel.build(state, t, manage.run)
     tab = ResultsTab(
         state=state,
         data=data,

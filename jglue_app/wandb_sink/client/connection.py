@@ -139,6 +139,10 @@ def translate(error: Exception, path: str, remedy: Message = PUSH_AGAIN) -> Jglu
             "there, or push to another project.",
             path=path,
         )
+    if _has_lost_its_core(error):
+        return NetworkError(
+            "A process of W&B's client has ended ({line}). {remedy}", line=first_line(error), remedy=remedy
+        )
     # The client calls it an authentication error when a server that does not answer cannot check the key.
     if not any(sign in lower for sign in NO_ANSWER_SIGNS):
         if isinstance(error, wandb.errors.AuthenticationError) or _has_status(text, 401) or "not logged in" in lower:
@@ -155,6 +159,18 @@ def translate(error: Exception, path: str, remedy: Message = PUSH_AGAIN) -> Jglu
         if "not found" in lower or "could not find" in lower or _has_status(text, 404):
             return _not_found(error, path)
     return NetworkError("W&B did not answer properly: {line} {remedy}", line=first_line(error), remedy=remedy)
+
+
+def _has_lost_its_core(error: Exception) -> bool:
+    """Whether the key could not be checked because the process that does it, `wandb-core`, is gone: the client calls
+    this an authentication error, too. If the server refuses a key, the cause is an error of its API, or there is
+    none."""
+    cause = error.__cause__
+    return (
+        isinstance(error, wandb.errors.AuthenticationError)
+        and cause is not None
+        and type(cause).__name__ not in ("WandbApiFailedError", "AuthenticationError", "TimeoutError")
+    )
 
 
 def _disk_error(error: Exception, lower: str) -> JglueAppError | None:

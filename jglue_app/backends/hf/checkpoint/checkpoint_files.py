@@ -182,7 +182,8 @@ def count_weights(paths: Collection[Path], packed_bits: int | None = None) -> tu
                     count += (end - start) * 8 // packed_bits
                     continue
                 sizes[tensor["dtype"]] = sizes.get(tensor["dtype"], 0) + end - start
-                count += math.prod(tensor["shape"]) * (2 if key.endswith("_blocks") else 1)
+                count += math.prod(map(int, tensor["shape"])) * (2 if key.endswith("_blocks") else 1)
         return count, _BYTES_PER_WEIGHT[max(sizes, key=sizes.__getitem__)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # Reported when the file is loaded.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        # Reported when the file is loaded.
         return None

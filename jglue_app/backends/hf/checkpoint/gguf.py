@@ -10,25 +10,31 @@ import contextlib
 import hashlib
 import importlib
 import io
+import json
 import shutil
-import struct
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from jglue_app.backends.file_checksums import checksums
 from jglue_app.backends.free_memory import ADDRESSES, free_memory
+from jglue_app.backends.hf.checkpoint import gguf_header
 from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
+from jglue_app.backends.hf.checkpoint.model_sizes import reject_impossible_gguf
 from jglue_app.backends.hf.memory import is_out_of_memory, release_unused
+from jglue_app.backends.relevant_files import json_object
 from jglue_app.errors import DeviceError, ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
+from jglue_app.whole_files import put_in_place
 
 _FORMAT_VERSION = "v1"
+CHECKSUMS = ".checksums"
+"""File in the folder of converted weights: name of each other file → its checksum, as JSON."""
 ENTRY_BYTES = 1_200
 """Memory that the reader takes for an entry of a list, of which a vocabulary has some hundred thousand: measured with
 two files, of 150,000 and 790,000 entries."""
@@ -82,20 +88,24 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_FORMAT_VERSION}"
-    if folder.is_dir():
+    if is_whole(folder, cache_dir):
         return folder
+    reject_impossible_gguf(path.name, gguf_header.numbers(path))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
+            if not is_whole(folder, cache_dir):
+                shutil.rmtree(folder, ignore_errors=True)  # Damaged since it was converted.
                 notify(
                     Message(
                         "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
                     )
                 )
-                require_memory(path.name, ENTRY_BYTES * list_entries(path) + PARTS_BYTES, path.stat().st_size)
+                require_memory(
+                    path.name, ENTRY_BYTES * gguf_header.list_entries(path) + PARTS_BYTES, path.stat().st_size
+                )
                 with conversion_progress(path.name, notify):
-                    _convert_to(path, folder)
+                    _convert_to(path, folder, cache_dir)
     except MemoryError as e:
         raise DeviceError(
             "There is not enough memory to convert {file} to safetensors. Free some memory, or convert it on another "
@@ -137,75 +147,41 @@ def require_memory(file: str, needed: int, mapped: int = 0) -> None:
     )
 
 
-_VALUE_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Type of a value in a GGUF file → its bytes; 8 is a text and 9 a list."""
 _UNQUANTIZED = ("ALL_F32", "MOSTLY_F16", "MOSTLY_BF16", "GUESSED")
-
-
-def list_entries(path: Path) -> int:
-    """Entries of all lists in the header of a GGUF file, as far as it can be read: tokens, their scores and kinds."""
-    entries = 0
-    with contextlib.suppress(OSError, struct.error, ValueError, KeyError, OverflowError), path.open("rb") as file:
-        magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
-        for _ in range(count if magic == b"GGUF" else 0):
-            file.seek(_number(file, "<Q"), 1)
-            kind = _number(file, "<I")
-            if kind == 9:
-                here = file.tell()
-                _, length = _number(file, "<I"), _number(file, "<Q")
-                entries += length
-                file.seek(here)
-            _skip(file, kind)
-    return entries
 
 
 def file_type(path: Path) -> str:
     """How most weights of a GGUF file are quantized, such as `Q4_K_M`; empty if they are not, or it does not say."""
     from gguf import LlamaFileType
 
-    try:
-        with path.open("rb") as file:
-            magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
-            if magic != b"GGUF":
-                return ""
-            for _ in range(count):
-                key = file.read(_number(file, "<Q"))
-                kind = _number(file, "<I")
-                if key == b"general.file_type" and kind == 4:
-                    name = LlamaFileType(_number(file, "<I")).name
-                    return "" if name in _UNQUANTIZED else name.removeprefix("MOSTLY_")
-                _skip(file, kind)
-    except (OSError, struct.error, ValueError, KeyError, OverflowError):  # Reported when it is converted.
+    number = next((value for key, value in gguf_header.numbers(path) if key == "general.file_type"), None)
+    if number is None or number not in set(LlamaFileType):
         return ""
-    return ""
+    name = LlamaFileType(number).name
+    return "" if name in _UNQUANTIZED else name.removeprefix("MOSTLY_")
 
 
-def _number(file: BinaryIO, form: str) -> int:
-    return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
+def is_whole(folder: Path, cache_dir: Path) -> bool:
+    """Whether a model was converted and its files are as they were written. Those of older versions have no list of
+    checksums, and count as whole."""
+    if not folder.is_dir():
+        return False
+    listed = json_object(folder / CHECKSUMS)
+    if not listed:
+        return not (folder / CHECKSUMS).exists()
+    found = checksums([folder / name for name in listed], cache_dir)
+    return all(found[folder / name] == digest for name, digest in listed.items())
 
 
-def _skip(file: BinaryIO, kind: int) -> None:
-    """Move behind a value."""
-    if kind == 8:
-        file.seek(_number(file, "<Q"), 1)
-    elif kind == 9:
-        item_kind, count = _number(file, "<I"), _number(file, "<Q")
-        if item_kind in _VALUE_BYTES:
-            file.seek(_VALUE_BYTES[item_kind] * count, 1)
-        else:
-            for _ in range(count):
-                _skip(file, item_kind)
-    else:
-        file.seek(_VALUE_BYTES[kind], 1)
-
-
-def _convert_to(path: Path, folder: Path) -> None:
+def _convert_to(path: Path, folder: Path, cache_dir: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
     part.mkdir()
     try:
         _write(path, part)
-        part.replace(folder)
+        digests = checksums(sorted(part.iterdir()), cache_dir)
+        (part / CHECKSUMS).write_text(json.dumps({file.name: digest for file, digest in digests.items()}), "utf-8")
+        put_in_place(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

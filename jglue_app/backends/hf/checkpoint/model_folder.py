@@ -19,6 +19,7 @@ from jglue_app.backends.hf.checkpoint.checkpoint_files import (
     reject_damaged_settings,
 )
 from jglue_app.backends.hf.checkpoint.model_kind import reject_embedding_model, reject_unless_causal
+from jglue_app.backends.hf.checkpoint.model_sizes import reject_impossible_config
 from jglue_app.backends.hf.checkpoint.stored_quantization import (
     QuantizedWeights,
     reject_quantized_twice,
@@ -128,6 +129,7 @@ def check_files(
     if spec.id not in named_models():  # Of listed models it is known, whatever their files say.
         reject_embedding_model(spec.id, names)
         reject_unless_causal(spec.id, config)
+        reject_impossible_config(spec.id, config)
     if folder is not None:
         for name in TOKENIZER_FILES & set(names):
             reject_placeholder(folder / name, spec.id)

@@ -103,7 +103,10 @@ def _safetensors_headers(path: Path, name: str) -> dict[str, TensorHeader]:
         header.pop("__metadata__", None)
         headers = {key: TensorHeader(str(t["dtype"]), tuple(map(int, t["shape"]))) for key, t in header.items()}
         end = max((int(t["data_offsets"][1]) for t in header.values()), default=0)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
+    except (
+        *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+        *(OverflowError, RecursionError),
+    ) as e:
         raise _damaged(path, name) from e
     if 8 + length + end > size:
         raise _cut_off(path, name, size, 8 + length + end)

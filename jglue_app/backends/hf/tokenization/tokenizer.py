@@ -12,7 +12,7 @@ from jglue_app.backends.hf.adapter.adapter_files import find_adapter
 from jglue_app.backends.hf.adapter.adapter_tokenizer import choose_tokenizer
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
-from jglue_app.backends.hf.tokenization.encoding import Encoder
+from jglue_app.backends.hf.tokenization.encoding import Encoder, TokenizerFacts, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer_check import disputed_by, source_of
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.errors import JglueAppError, ModelError, first_line
@@ -66,6 +66,16 @@ class HFTokenizer:
         self._context_length = context_length(config, tokenizer)
         size = getattr(config.get_text_config(), "vocab_size", None)
         self._vocabulary_size = size if isinstance(size, int) else None
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers."""
+        return self._tokenizer
+
+    @cached_property
+    def facts(self) -> TokenizerFacts:
+        """What it adds before texts, and how it encodes a fixed Japanese text."""
+        return tokenizer_facts(self._tokenizer)
 
     @cached_property
     def info(self) -> TokenizerInfo:

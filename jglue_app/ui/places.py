@@ -1,0 +1,77 @@
+"""Places in Gradio's own queue: where the events of pages wait for a moment until a thread is free for them.
+
+Reads wait there; what takes long waits in the line of `jobs`. So nothing is refused because many wait. All pages behind
+one address have a few places at a time, and their further events wait outside: whoever floods the server is in their
+own way, and others pass by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from jglue_app.messages import word
+from jglue_app.ui.client_address import client_address
+from jglue_app.ui.visitor import language
+
+MAX_WAITING = 16
+"""Events of one address that wait in the queue at the same time."""
+MAX_OUTSIDE = 64
+"""Events of one address that wait for such a place; more are refused."""
+TIMEOUT_S = 30.0
+"""How long an event waits for a place."""
+POLL_S = 0.05
+_JOINS = re.compile(r"/gradio_api/(queue/join|call/)")
+
+
+class PlacesMiddleware:
+    """ASGI middleware that lets the events of each address into the queue a few at a time."""
+
+    def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
+        self._app, self._page = app, page
+        self._outside: Counter[str] = Counter()
+        """Address → events that wait for a place."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        joins = scope["type"] == "http" and scope["method"] == "POST" and _JOINS.search(scope["path"])
+        if joins and not await self._has_place(client_address(scope)):
+            await _refuse(scope, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _has_place(self, address: str) -> bool:
+        """Wait for a place; False if there is none in time, or too many of the address wait already."""
+        if self._waiting(address) < MAX_WAITING:
+            return True
+        if self._outside[address] >= MAX_OUTSIDE:
+            return False
+        self._outside[address] += 1
+        end = time.monotonic() + TIMEOUT_S
+        try:
+            while self._waiting(address) >= MAX_WAITING:
+                if time.monotonic() > end:
+                    return False
+                await asyncio.sleep(POLL_S)
+            return True
+        finally:
+            self._outside[address] -= 1
+            if not self._outside[address]:
+                del self._outside[address]
+
+    def _waiting(self, address: str) -> int:
+        queues = self._page._queue.event_queue_per_concurrency_id.values()
+        return sum(client_address(event.request) == address for of in queues for event in of.queue)
+
+
+async def _refuse(scope: Scope, send: Send) -> None:
+    body = json.dumps({"detail": word("too_many_requests", language(gr.Request(Request(scope))))}).encode()
+    headers = [(b"content-type", b"application/json"), (b"retry-after", str(int(TIMEOUT_S)).encode())]
+    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

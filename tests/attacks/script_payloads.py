@@ -1,0 +1,43 @@
+"""Texts that run in a page which shows them as anything but text. Each calls `jgHit` with its number if it does."""
+
+from __future__ import annotations
+
+_BAIT = (
+    "<script>HIT</script>",
+    "<img src=x onerror=HIT>",
+    '"><img src=x onerror=HIT>',
+    "'><svg onload=HIT>",
+    "</script><script>HIT</script>",
+    "</title></textarea></style></noscript><script>HIT</script>",
+    "--><script>HIT</script><!--",
+    "]]><script>HIT</script>",
+    "<svg><style><img src=x onerror=HIT></style></svg>",
+    '<noscript><p title="</noscript><img src=x onerror=HIT>">',
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror=HIT&gt;'>",
+    '<iframe srcdoc="<script>parent.HIT</script>"></iframe>',
+    '<iframe src="javascript:parent.HIT"></iframe>',
+    '<a href="javascript:HIT" id=bait>bait</a>',
+    "[bait](javascript:HIT) ![x](http://canary.attack.test/picture.png)",
+    '<object data="javascript:HIT"></object><embed src="javascript:HIT">',
+    "<details open ontoggle=HIT><summary>x</summary></details>",
+    "<video><source onerror=HIT></video><audio src=x onerror=HIT>",
+    "<input autofocus onfocus=HIT><select autofocus onfocus=HIT>",
+    "<marquee onstart=HIT>x</marquee><body onload=HIT>",
+    "<svg><animate onbegin=HIT attributeName=x dur=1s>",
+    '" onmouseover="HIT" autofocus onfocus="HIT" x="',
+    "' onmouseover='HIT' autofocus onfocus='HIT' x='",
+    "` onmouseover=HIT ${HIT} `",
+    "{{constructor.constructor('HIT')()}} {{HIT}} {% HIT %} <%= HIT %> #{HIT} ${HIT}",
+    "&lt;img src=x onerror=HIT&gt; &#60;script&#62;HIT&#60;/script&#62;",
+    "\\u003cimg src=x onerror=HIT\\u003e \\x3cscript\\x3eHIT\\x3c/script\\x3e",
+    "＜img src=x onerror=HIT＞ ‹script›HIT‹/script› <ſcript>HIT</ſcript>",
+    "$\\href{javascript:HIT}{x}$ $$\\unicode{<img src=x onerror=HIT>}$$",
+    '<meta http-equiv=refresh content="0;url=javascript:HIT"><base href="http://canary.attack.test/">',
+    '<link rel=stylesheet href="http://canary.attack.test/x.css"><style>@import "http://canary.attack.test/y.css";</style>',
+    '<form action="javascript:HIT"><button id=bait2>x</button></form><img srcset="http://canary.attack.test/z 1x">',
+    "<scr<script>ipt>HIT</scr</script>ipt><img/src=x/onerror=HIT>",
+    "含意<x-y onclick=HIT style=animation-name:x onanimationstart=HIT>\u2028</x-y>",
+    '\\"};HIT;//</script><img src=x onerror=HIT>',
+    "<template shadowrootmode=open><script>HIT</script><img src=x onerror=HIT></template>",
+)
+PAYLOADS = tuple(text.replace("HIT", f"jgHit({at})") for at, text in enumerate(_BAIT))

@@ -1,0 +1,350 @@
+"""Script payloads through every place that shows text, in a real browser. None may run, and none may load anything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+from playwright.sync_api import Error as BrowserError
+
+from jglue_app.messages.labels import LABELS
+from jglue_app.results import marks, run_name
+from tests.attacks.calls import Program
+from tests.attacks.outcome import Outcome
+from tests.attacks.script_payloads import PAYLOADS
+from tests.attacks.world import MODEL, Served, World
+from tests.ui.conftest import BROWSERS
+from tests.ui.driving import tab
+
+KIND, SECRETS = "script payloads", "planted secrets"
+VISITOR = "attackattackattackatta"
+STRANGE = """() => {
+  const found = [];
+  const runs = ['src', 'srcset', 'srcdoc', 'action', 'formaction', 'data'];
+  const look = (root) => {
+    for (const element of root.querySelectorAll('*')) {
+      for (const { name, value } of element.attributes) {
+        if (!/jgHit|canary\\.attack\\.test/.test(value)) continue;
+        if (/^on/i.test(name) || /^\\s*(javascript|data):/i.test(value) || runs.includes(name))
+          found.push(`${element.tagName} ${name}=${value}`.slice(0, 200));
+      }
+      const text = ['STYLE', 'TEMPLATE'].includes(element.tagName) ? element.textContent ?? '' : '';
+      if (/jgHit\\(\\d|canary\\.attack/.test(text))
+        found.push(`${element.tagName} ${element.textContent}`.slice(0, 200));
+      if (element.shadowRoot) look(element.shadowRoot);
+    }
+  };
+  look(document);
+  return found;
+}"""
+"""Elements that carry a payload where it could run, as when somebody moves the mouse over them."""
+
+
+class Watched:
+    """A page of a visitor, with what ran or was loaded in it."""
+
+    def __init__(self, browser: Browser, url: str, locale: str = "en-US") -> None:
+        self.context: BrowserContext = browser.new_context(locale=locale, viewport={"width": 1300, "height": 900})
+        if url.startswith("http"):
+            self.context.add_cookies([{"name": "jg_visitor", "value": VISITOR, "url": url}])
+        self.hits: list[str] = []
+        self.context.expose_function("jgHit", lambda *given: self.hits.append(f"payload {given} ran"))
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(60_000)
+        self.page.on("dialog", self._opened)
+        self.page.on("request", lambda request: self._requested(request.url))
+
+    def _opened(self, dialog: Dialog) -> None:
+        self.hits.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def _requested(self, url: str) -> None:
+        if "canary.attack.test" in url.split("?")[0]:
+            self.hits.append(f"loaded {url}")
+
+    def open(self, url: str) -> None:
+        """Go there, and wait for what the page shows first."""
+        try:
+            self.page.goto(url)
+        except BrowserError:  # The page before was still going somewhere.
+            self.settle()
+            self.page.goto(url)
+        with contextlib.suppress(BrowserError):
+            self.page.wait_for_selector("#own > button", state="attached", timeout=30_000)
+        self.settle()
+
+    def settle(self, milliseconds: int = 400) -> None:
+        """Let events run."""
+        self.page.wait_for_timeout(milliseconds)
+
+    def found(self, milliseconds: int = 400) -> str:
+        """What ran or could run, after some time for events; empty if nothing."""
+        self.settle(milliseconds)
+        strange = self.page.evaluate(STRANGE)
+        seen, self.hits[:] = [*self.hits, *strange], []
+        return "; ".join(seen[:3])
+
+    def close(self) -> None:
+        """Leave."""
+        self.context.close()
+
+
+def attack(world: World) -> Iterator[Outcome]:
+    """Everything in Chromium, if there is one."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        yield Outcome(KIND, "a browser", "there is none: install chromium, or leave this part out with --no-browser")
+        return
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield from _works(browser, world)
+        for server in filter(None, (world.public, world.local)):
+            yield from _server(browser, world, server)
+        browser.close()
+
+
+def _works(browser: Browser, world: World) -> Iterator[Outcome]:
+    """That the watch sees what it is to see: a page that shows payloads as they are is caught."""
+    page = world.folder / "naive.html"
+    page.write_text(f"<!doctype html><body>{PAYLOADS[1]}{PAYLOADS[21]}<div {PAYLOADS[21][2:]}></div>", "utf-8")
+    watched = Watched(browser, "file:")
+    watched.page.goto(page.as_uri())
+    watched.settle()
+    yield Outcome(KIND, "a page without escaping is caught", "" if watched.found() else "the watch does not see it")
+    watched.close()
+
+
+def _server(browser: Browser, world: World, server: Served) -> Iterator[Outcome]:
+    payloads = PAYLOADS[:: 6 if world.quick else 1]
+    world.say(*PAYLOADS)
+    cookie = {"cookie": f"jg_visitor={VISITOR}"}
+    with Program(world, server.url, headers=cookie) as program:
+        runs = [_run(program, style) for style in ("ja-labels", "en-labels")]
+        report = _exported(world, program, runs[0])
+    if server.mode == "local":
+        _decorate(server, runs)
+    watched = Watched(browser, server.url)
+    places = (_items, _tabs, _links, _forms)
+    for place in places:
+        yield from place(watched, server, runs, payloads)
+    yield from _storage(watched, world, server, runs[0])
+    watched.close()
+    if report is not None:
+        yield from _report(browser, server, report)
+
+
+def _run(program: Program, style: str) -> str:
+    answer = program.call(
+        "compare_models",
+        **{"a_model": MODEL, "b_model": "", "tasks": ["jnli"], "limit": len(PAYLOADS), "method": "generate"},
+        **{"a_format": "chat", "a_style": style},
+    )
+    found = re.findall(r'"a":\s*"([0-9a-f]{16})"', answer.text)
+    assert found, answer.text[-500:]
+    return str(found[-1])
+
+
+def _exported(world: World, program: Program, run: str) -> Path | None:
+    answer = program.call("export_run", run=run, format="html", protocol="official")
+    found = re.findall(r'"path":\s*"([^"]+)"', answer.text)
+    if not found:
+        return None
+    target = world.folder / "report.html"
+    target.write_bytes(program.http.get(f"/gradio_api/file={found[-1]}").content)
+    return target
+
+
+def _decorate(server: Served, runs: list[str]) -> None:
+    """Names, descriptions, notes and manifests with payloads, as another program writes them."""
+    first = server.runs / runs[0]
+    rows = [json.loads(line) for line in (first / "items.jsonl").read_text("utf-8").splitlines()]
+    for at, payload in enumerate(PAYLOADS):
+        copy = server.runs / f"copy-{at}"
+        shutil.copytree(server.runs / runs[at % 2], copy)
+        table = {"name": payload[:100], "description": payload}
+        (copy / run_name.FILE).write_text(json.dumps(table), "utf-8")
+        with contextlib.suppress(Exception):  # What may not be in a note is refused.
+            marks.write(first, ("jnli", str(rows[at % len(rows)]["id"])), marks.item_marks(["star"], payload))
+        if at % 3 == 0:
+            manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+            manifest["model"] = _filled(manifest.get("model"), payload)
+            manifest["machine"] = _filled(manifest.get("machine"), payload)
+            manifest["notices"] = [payload]
+            manifest["spec"]["model"]["id"] = payload
+            (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        if at % 3 == 1:
+            (copy / "records.jsonl").write_text(json.dumps({"task": payload, payload: payload}) + "\n", "utf-8")
+
+
+def _filled(value: object, payload: str) -> object:
+    """A table whose texts are a payload."""
+    if isinstance(value, dict):
+        return {key: _filled(part, payload) for key, part in value.items()}
+    return payload if isinstance(value, str) else value
+
+
+# --- places ----------------------------------------------------------------------------------------------
+
+
+def _items(watched: Watched, server: Served, runs: list[str], payloads: tuple[str, ...]) -> Iterator[Outcome]:
+    """Outputs: the board, the list, every item, the picture to share."""
+    where = f"{server.mode}: outputs"
+    watched.open(f"{server.url}/?run_a={runs[0]}&run_b={runs[1]}&protocol=flexeval")
+    page = watched.page
+    page.wait_for_selector("#items .jg-row")
+    yield Outcome(KIND, f"{where}, first card and list", watched.found())
+    for at in range(len(PAYLOADS)):
+        _next_item(watched, at)
+        share = page.locator("#item [data-jg-share]:visible")
+        if at % 6 == 0 and share.count():
+            with contextlib.suppress(BrowserError):
+                share.first.click(timeout=3_000)
+                watched.settle()
+                page.keyboard.press("Escape")
+        yield Outcome(KIND, f"{where}, item {at}", watched.found(50))
+    for payload in payloads[:8]:
+        with contextlib.suppress(BrowserError):
+            page.locator("#items input[type=search], #items input").first.fill(payload, timeout=5_000)
+        yield Outcome(KIND, f"{where}, search {payload}", watched.found())
+
+
+def _next_item(watched: Watched, number: int) -> None:
+    """Open the first item of the list, then one after the other by a key."""
+    with contextlib.suppress(BrowserError):
+        if number:
+            watched.page.keyboard.press("j")
+        else:
+            watched.page.locator("#items .jg-row").first.click(timeout=5_000)
+    watched.settle(150)
+
+
+def _tabs(watched: Watched, server: Served, runs: list[str], payloads: tuple[str, ...]) -> Iterator[Outcome]:
+    """Names, descriptions, notes and manifests: everything that lists runs."""
+    for key in ("results", "full", "lab", "audit", "about", "compare"):
+        with contextlib.suppress(BrowserError, AssertionError):
+            tab(watched.page, LABELS[f"tab_{key}"])
+        watched.settle(800)
+        for box in watched.page.locator("[role=tabpanel]:visible input[role=listbox], #manage-run input").all()[:4]:
+            with contextlib.suppress(BrowserError):
+                box.click(timeout=2_000)
+                watched.settle(200)
+                watched.page.keyboard.press("Escape")
+        yield Outcome(KIND, f"{server.mode}: tab {key}", watched.found())
+    if server.mode == "local":
+        names = [f"copy-{at}" for at in range(0, len(PAYLOADS), max(1, len(PAYLOADS) // len(payloads)))]
+        for name in names:
+            watched.open(f"{server.url}/?run_a={name}&run_b={runs[0]}")
+            yield Outcome(KIND, f"local: a run whose names and manifest are hostile, {name}", watched.found())
+        watched.open(f"{server.url}/?tab=results&runs={','.join(names[:6])}")
+        watched.settle(1500)
+        yield Outcome(KIND, "local: such runs side by side", watched.found())
+
+
+def _links(watched: Watched, server: Served, runs: list[str], payloads: tuple[str, ...]) -> Iterator[Outcome]:
+    """Query strings, and the error sentences about them."""
+    for payload in payloads:
+        text = quote(payload)
+        watched.open(f"{server.url}/?a={text}&b={text}&tasks={text}&data={text}&method={text}&a_style={text}&x={text}")
+        yield Outcome(KIND, f"{server.mode}: request in a link, {payload}", watched.found())
+    for payload in payloads[:: 2 if len(payloads) > 8 else 1]:
+        text = quote(payload)
+        watched.open(
+            f"{server.url}/?run_a={text}&run_b={text}&item=jnli/{text}&protocol={text}&search={text}&lang={text}"
+        )
+        yield Outcome(KIND, f"{server.mode}: view in a link, {payload}", watched.found())
+        watched.open(f"{server.url}/?tab=results&runs={text},{runs[0]}&baseline={text}&view={text}&__theme={text}")
+        yield Outcome(KIND, f"{server.mode}: results in a link, {payload}", watched.found())
+        with contextlib.suppress(BrowserError):  # A file that there is not.
+            watched.page.goto(f"{server.url}/gradio_api/file={text}")
+        yield Outcome(KIND, f"{server.mode}: a file's address, {payload}", watched.found())
+
+
+def _forms(watched: Watched, server: Served, runs: list[str], payloads: tuple[str, ...]) -> Iterator[Outcome]:
+    """Texts that a visitor types or pastes: an audited table, an item of their own, names of models."""
+    rows = [json.dumps(payload.replace("|", ""), ensure_ascii=False) for payload in PAYLOADS]
+    with_quotes = ["model,JNLI", *(f"{row.replace(chr(92) + chr(34), chr(34) * 2)},30.16" for row in rows)]
+    page = watched.page
+    watched.open(f"{server.url}/?tab=audit")
+    with contextlib.suppress(BrowserError):
+        page.locator("#audit-paste textarea").fill("\n".join(with_quotes), timeout=10_000)
+        page.click("#audit-look", timeout=10_000)
+        watched.settle(3000)
+    yield Outcome(KIND, f"{server.mode}: an audited table", watched.found())
+    for payload in payloads:
+        with contextlib.suppress(BrowserError):
+            page.locator("#audit-score input, #audit-score textarea").first.fill(payload, timeout=5_000)
+            page.click("#audit-ask", timeout=5_000)
+        yield Outcome(KIND, f"{server.mode}: an audited score, {payload}", watched.found())
+    watched.open(f"{server.url}/?tab=compare")
+    with contextlib.suppress(BrowserError):
+        page.click("#own > button", timeout=10_000)
+    for payload in payloads:
+        with contextlib.suppress(BrowserError):
+            field = page.locator("#a-model input").first
+            field.fill(payload, timeout=5_000)
+            field.press("Enter")
+            watched.settle()
+        yield Outcome(KIND, f"{server.mode}: the name of a model, {payload}", watched.found())
+
+
+def _storage(watched: Watched, world: World, server: Served, run: str) -> Iterator[Outcome]:
+    """A visitor's key that was typed and sent is nowhere in the browser afterwards; the operator's never are."""
+    key = secrets.token_hex(20)
+    for query in (f"run_a={run}", f"tab=results&run_a={run}"):
+        watched.open(f"{server.url}/?{query}")
+        page = watched.page
+        for closed in page.locator("button.label-wrap:visible").all()[:12]:
+            with contextlib.suppress(BrowserError):
+                closed.click(timeout=1_000)
+        boxes = page.locator("input[type=password]:visible")
+        for box in boxes.all():
+            with contextlib.suppress(BrowserError):
+                box.fill(key, timeout=2_000)
+                box.press("Tab")
+                name = re.compile("W&B")
+                page.get_by_role("button", name=name).locator("visible=true").last.click(timeout=2_000)
+        watched.settle(1500)
+        yield Outcome(
+            SECRETS, f"{server.mode}: browser after a key was typed", _stored(page, [key, *world.secrets.values()])
+        )
+        page.reload()
+        watched.settle(1500)
+        source = page.content()
+        kept = [value for value in (key, *world.secrets.values()) if value in source]
+        yield Outcome(SECRETS, f"{server.mode}: page after it was loaded again", "a key is in it" if kept else "")
+
+
+def _stored(page: Page, keys: list[str]) -> str:
+    """Where in a browser's storage a key is; empty if nowhere."""
+    places = page.evaluate(
+        """async () => ({
+          local: JSON.stringify({ ...localStorage }), session: JSON.stringify({ ...sessionStorage }),
+          cookies: document.cookie, address: location.href, state: JSON.stringify(history.state),
+          databases: JSON.stringify(indexedDB.databases ? await indexedDB.databases() : []),
+          caches: JSON.stringify(self.caches ? await caches.keys() : []),
+        })"""
+    )
+    cookies = json.dumps(page.context.cookies())
+    everything = {**{name: str(text) for name, text in places.items()}, "all cookies": cookies}
+    return next((f"in {name}" for name, text in everything.items() if any(key in text for key in keys)), "")
+
+
+def _report(browser: Browser, server: Served, report: Path) -> Iterator[Outcome]:
+    """The exported report, opened from a file."""
+    watched = Watched(browser, "file:", "ja-JP")
+    page = watched.page
+    page.goto(report.as_uri())
+    page.wait_for_selector("#item .jg-item")
+    yield Outcome(KIND, f"{server.mode}: static report", watched.found())
+    for at in range(len(PAYLOADS)):
+        _next_item(watched, at)
+        yield Outcome(KIND, f"{server.mode}: static report, item {at}", watched.found(50))
+    watched.close()

@@ -1,0 +1,1 @@
+"""Many visitors at once on a public server: `python -m tests.load`."""
