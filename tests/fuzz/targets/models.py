@@ -439,9 +439,8 @@ def _tokenizer(folder: Path) -> Target:
     )
     added = json_maker([{"<x>": 40, "<y>": 41}])
     ranks = b"\n".join(base64.b64encode(bytes([n])) + b" %d" % n for n in range(256))
-    Files = dict[str, bytes]
 
-    def make(rng: Random) -> Files:
+    def make(rng: Random) -> dict[str, bytes]:
         slow = table.replace(
             b"PreTrainedTokenizerFast", rng.choice((b"LlamaTokenizer", b"T5Tokenizer", b"XGLMTokenizer"))
         )
@@ -464,7 +463,7 @@ def _tokenizer(folder: Path) -> Target:
             case _:
                 return {"tokenizer_config.json": table, "tokenizer.json": tokenizer, "added_tokens.json": added(rng)}
 
-    def place(made: Files) -> ModelSpec:
+    def place(made: dict[str, bytes]) -> ModelSpec:
         for path in model.iterdir():
             if path.name not in ("config.json", "model.safetensors"):
                 path.unlink()
