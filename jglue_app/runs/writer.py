@@ -99,10 +99,12 @@ class RunWriter:
     def _close_records(self) -> None:
         """Unlock and close the file. A process that was forked meanwhile, to answer on a GPU, has it open as well:
         closing it here would leave it locked."""
+        # First of all: closed twice, it would be a file that another thread has opened meanwhile.
+        file, self._file = self._file, -1
         if fcntl is not None:
             with contextlib.suppress(OSError):
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-        os.close(self._file)
+                fcntl.flock(file, fcntl.LOCK_UN)
+        os.close(file)
 
     def _lock_records(self) -> bool:
         """Whether the operating system and the file system could do it; raises RunBusyError where another process

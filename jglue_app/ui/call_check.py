@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import PurePath
 from typing import Any, Never
 
 import gradio as gr
@@ -184,7 +184,7 @@ def _is_file(value: dict[str, Any], folder: str) -> bool:
     path, url = value.get("path"), value.get("url")
     if not folder or not isinstance(path, str) or not (url is None or isinstance(url, str)):
         return False
-    named = PurePosixPath(path)
+    named = PurePath(path)
     return path.startswith(("http://", "https://")) or (named.is_relative_to(folder) and ".." not in named.parts)
 
 

@@ -1,8 +1,8 @@
 """Places in Gradio's own queue: where the events of pages wait for a moment until a thread is free for them.
 
 Reads wait there; what takes long waits in the line of `jobs`. So nothing is refused because many wait. All pages behind
-one address have a few places at a time, and their further events wait outside: whoever floods the server is in their
-own way, and others pass by.
+one address have a few places at a time, and a part of the handlers that run or follow something; their further events
+wait outside: whoever floods the server is in their own way, and others pass by.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 import re
 import time
 from collections import Counter
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 from starlette.requests import Request
@@ -23,11 +25,14 @@ from jglue_app.ui.visitor import language
 
 MAX_WAITING = 16
 """Events of one address that wait in the queue at the same time."""
+MAX_ANSWERED = 250
+"""Events of one address that are answered at the same time: those that follow a job take as long as it does."""
 MAX_OUTSIDE = 64
 """Events of one address that wait for such a place; more are refused."""
 TIMEOUT_S = 30.0
 """How long an event waits for a place."""
 POLL_S = 0.05
+"""How often those outside look whether there is a place, and what is in the queue is counted."""
 _JOINS = re.compile(r"/gradio_api/(queue/join|call/)")
 
 
@@ -38,6 +43,13 @@ class PlacesMiddleware:
         self._app, self._page = app, page
         self._outside: Counter[str] = Counter()
         """Address → events that wait for a place."""
+        self._waiting: Counter[str] = Counter()
+        """Address → events that wait in the queue, as they were counted last, and those that were let in since."""
+        self._answered: Counter[str] = Counter()
+        """Address → events that are answered, as they were counted last."""
+        self._counted_at = -POLL_S
+        self._addresses: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        """Request → where it comes from: finding it takes longer than counting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         joins = scope["type"] == "http" and scope["method"] == "POST" and _JOINS.search(scope["path"])
@@ -48,14 +60,14 @@ class PlacesMiddleware:
 
     async def _has_place(self, address: str) -> bool:
         """Wait for a place; False if there is none in time, or too many of the address wait already."""
-        if self._waiting(address) < MAX_WAITING:
+        if self._takes_place(address):
             return True
         if self._outside[address] >= MAX_OUTSIDE:
             return False
         self._outside[address] += 1
         end = time.monotonic() + TIMEOUT_S
         try:
-            while self._waiting(address) >= MAX_WAITING:
+            while not self._takes_place(address):
                 if time.monotonic() > end:
                     return False
                 await asyncio.sleep(POLL_S)
@@ -65,9 +77,25 @@ class PlacesMiddleware:
             if not self._outside[address]:
                 del self._outside[address]
 
-    def _waiting(self, address: str) -> int:
-        queues = self._page._queue.event_queue_per_concurrency_id.values()
-        return sum(client_address(event.request) == address for of in queues for event in of.queue)
+    def _takes_place(self, address: str) -> bool:
+        """Take a place if one is free. All that wait share one count: each with its own would keep the loop busy."""
+        if time.monotonic() - self._counted_at >= POLL_S:
+            queue = self._page._queue
+            waiting = (event for of in queue.event_queue_per_concurrency_id.values() for event in of.queue)
+            answered = (event for events in queue.active_jobs if events for event in events)
+            self._waiting = Counter(self._address(event.request) for event in waiting)
+            self._answered = Counter(self._address(event.request) for event in answered)
+            self._counted_at = time.monotonic()
+        if self._waiting[address] >= MAX_WAITING or self._answered[address] >= MAX_ANSWERED:
+            return False
+        self._waiting[address] += 1
+        return True
+
+    def _address(self, request: Any) -> str:
+        known = self._addresses.get(request)
+        if known is None:
+            known = self._addresses[request] = client_address(request)
+        return known
 
 
 async def _refuse(scope: Scope, send: Send) -> None:

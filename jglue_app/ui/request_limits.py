@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import PurePath
 
 from cachetools import TTLCache
 from starlette.datastructures import Headers
@@ -115,7 +115,7 @@ class LimitsMiddleware:
             prefix: what a proxy has put before all paths.
         """
         self._app, self._routes, self._calls, self._limits = app, routes, calls, limits
-        self._files, self._prefix = PurePosixPath(files), prefix.rstrip("/")
+        self._files, self._prefix = PurePath(files), prefix.rstrip("/")
         self._uploads = UploadBudget(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +148,7 @@ class LimitsMiddleware:
             is_upload = open_routes.find_route(open_routes.UPLOADS, scope["method"], path) is not None
             raise RefusedError(403 if is_upload else 404, Message(NO_UPLOADS if is_upload else CLOSED))
         if path.startswith(f"{open_routes.API}/file="):
-            file = PurePosixPath(path.partition("=")[2])
+            file = PurePath(path.partition("=")[2])
             if not file.is_relative_to(self._files) or ".." in file.parts:
                 raise RefusedError(404, Message(CLOSED))
         return found

@@ -5,12 +5,15 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jglue_app.backends.hf.tokenization import chat_template
 from jglue_app.backends.hf.tokenization.chat_template import render_template
 from jglue_app.backends.hf.tokenization.template_worker import template_arguments
+from jglue_app.backends.hf.tokenization.thought_tokens import decoder
 from jglue_app.backends.hf.tokenization.tokenizer import render_chat
 from jglue_app.errors import ModelError
 
@@ -142,3 +145,18 @@ def test_a_prompt_costs_little() -> None:
     for _ in range(300):
         render_chat(of_model, "M", TURNS[1:2])
     assert (time.process_time() - started) / 300 < 0.002
+
+
+def test_what_marks_thoughts_is_not_guessed_where_the_machine_could_not_render(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the mark that the template opens, thoughts would be read as answers; and it would be remembered."""
+    of_model = tokenizer("{{ messages[0].content }}{% if add_generation_prompt %}<think>{% endif %}")
+    of_model.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    ids = of_model.convert_tokens_to_ids(["<think>"])
+    with monkeypatch.context() as patched:
+        patched.setattr(chat_template, "_WORKER", Path("/nowhere/worker.py"))
+        chat_template._renderer._close()
+        with pytest.raises(ModelError, match="ended without a result"):
+            decoder(of_model)(ids)
+    assert decoder(of_model)(ids) == "<think>"
+    growing = tokenizer("{{ 'a' * 10**10 }}")
+    assert decoder(growing)(growing.convert_tokens_to_ids(["<s>"])) == ""

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from jglue_app.ui import places
 from jglue_app.ui.first_visit import FirstVisitMiddleware
-from jglue_app.ui.places import MAX_WAITING, PlacesMiddleware
+from jglue_app.ui.places import MAX_ANSWERED, MAX_WAITING, PlacesMiddleware
 from jglue_app.ui.sessions import IDLE_S, MAX_IDLE, MIN_IDLE_S, LightSessionState, Sessions, SessionsMiddleware
 from jglue_app.ui.visitor import SessionMiddleware
 
@@ -154,6 +154,21 @@ def test_an_address_with_many_events_waits_outside_and_others_pass(
     waiting(page, "203.0.113.1", MAX_WAITING - 1)
     assert flood.post("/gradio_api/call/scores").status_code == 200
     assert not served._outside
+
+
+def test_an_address_follows_only_so_many_jobs_at_once(page: gr.Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "TIMEOUT_S", 0.1)
+    bare = Starlette(routes=[Route("/{path:path}", lambda _: JSONResponse({}), methods=["POST"])])
+    scope = {"type": "http", "client": ("203.0.113.1", 1), "headers": []}
+    following = [[cast(Any, SimpleNamespace(request=Request(scope)))] for _ in range(MAX_ANSWERED)]
+    monkeypatch.setattr(page._queue, "active_jobs", [None, *following])
+    served = PlacesMiddleware(bare, page)
+    flood, other = (TestClient(served, client=(address, 5)) for address in ("203.0.113.1", "203.0.113.2"))
+    assert flood.post("/gradio_api/queue/join").status_code == 429
+    assert other.post("/gradio_api/queue/join").status_code == 200
+    following.pop()
+    monkeypatch.setattr(page._queue, "active_jobs", [None, *following])
+    assert flood.post("/gradio_api/queue/join").status_code == 200
 
 
 # --- one document for a crowd -----------------------------------------------------------------------------

@@ -36,6 +36,10 @@ class TemplateRefusedError(Exception):
     """A template raised an error over this conversation."""
 
 
+class TemplateLimitError(ModelError):
+    """A template exceeds its limits over this conversation, as it would again: nothing else went wrong."""
+
+
 class _Renderer:
     """The process, and whoever waits for it: one rendering at a time."""
 
@@ -133,7 +137,8 @@ def render_template(
 
     Raises:
         TemplateRefusedError: the template raised an error, or there is none by the name `default`.
-        ModelError: it takes too much time or memory, or its result is too long.
+        TemplateLimitError: it takes too much time or memory, or its result is too long.
+        ModelError: it could not be rendered for another reason, which need not come again.
     """
     turns = [dict(message) for message in messages]
     if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
@@ -143,7 +148,7 @@ def render_template(
     except ValueError as e:
         raise TemplateRefusedError(first_line(e)) from e
     if len(template) > MAX_TEMPLATE_CHARS:
-        raise ModelError(
+        raise TemplateLimitError(
             "The chat template of {name} has {count:,} characters, and {most:,} are the most. Choose another prompt "
             "format, such as plain or alpaca.",
             name=name,
@@ -165,27 +170,29 @@ def render_template(
     if "refused" in result:
         raise TemplateRefusedError(result["refused"])
     if result["exceeded"] == "length":
-        raise ModelError(
+        raise TemplateLimitError(
             "The chat template of {name} makes more than {most:,} characters of this conversation. Choose another "
             "prompt format, such as plain or alpaca.",
             name=name,
             most=longest,
         )
-    raise _too_much_memory(name)
+    raise _too_much_memory(TemplateLimitError, name)
 
 
 def _result(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _renderer.render(request)
     except ChildStoppedError:
-        raise _too_long(name) from None
+        # By the clock on the wall: the machine may only have been busy.
+        raise _too_long(ModelError, name) from None
     except ChildExitError as e:
         import signal
 
         if e.code is not None and e.code == -getattr(signal, "SIGXCPU", 0):
-            raise _too_long(name) from None
+            raise _too_long(TemplateLimitError, name) from None
         if e.code is not None and e.code == -getattr(signal, "SIGKILL", 0):
-            raise _too_much_memory(name) from None
+            # The memory that has ended is that of the machine.
+            raise _too_much_memory(ModelError, name) from None
         raise ModelError(
             "The process that renders the chat template of {name} ended without a result (exit code {code}). Choose "
             "another prompt format, such as plain or alpaca.",
@@ -221,16 +228,16 @@ def _plain(value: Any) -> Any:
     return [str(item) for item in value] if isinstance(value, list | tuple) else str(value)
 
 
-def _too_long(name: str) -> ModelError:
-    return ModelError(
+def _too_long(kind: type[ModelError], name: str) -> ModelError:
+    return kind(
         "The chat template of {name} takes too long over one conversation, and was stopped. Choose another prompt "
         "format, such as plain or alpaca.",
         name=name,
     )
 
 
-def _too_much_memory(name: str) -> ModelError:
-    return ModelError(
+def _too_much_memory(kind: type[ModelError], name: str) -> ModelError:
+    return kind(
         "The chat template of {name} takes more than {most} MiB of memory over one conversation, and was stopped. "
         "Choose another prompt format, such as plain or alpaca.",
         name=name,

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
-from jglue_app.errors import ModelError
+from jglue_app.backends.hf.tokenization.chat_template import (
+    TemplateLimitError,
+    TemplateRefusedError,
+    render_template,
+)
 from jglue_app.prompts.thoughts import kept_tokens, left_open, turn_tokens
 
 
 def decoder(tokenizer: Any) -> Callable[[list[int]], str]:
     """Token ids → raw text: without special tokens, but with those that mark thoughts.
 
-    Without these a thought could not be distinguished from the answer.
+    Without these a thought could not be distinguished from the answer. Raises ModelError where it cannot be told which
+    these are, because the chat template could not be rendered for a reason that is not its own.
     """
     if tokenizer not in _SKIPPED:
         _SKIPPED[tokenizer] = _skipped(tokenizer)
@@ -54,6 +58,6 @@ def _open_mark(tokenizer: Any) -> str:
     turns = [{"role": "user", "content": "問い"}]
     try:
         text = render_template(tokenizer, "", turns, thinking="on", generation=True)
-    except (ModelError, TemplateRefusedError):
+    except (TemplateLimitError, TemplateRefusedError):
         return ""
     return left_open(text, "問い")

@@ -11,7 +11,11 @@ from transformers import AutoConfig, GenerationConfig
 from jglue_app.backends.hf.adapter.adapter_files import find_adapter
 from jglue_app.backends.hf.adapter.adapter_tokenizer import choose_tokenizer
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
-from jglue_app.backends.hf.tokenization.chat_template import TemplateRefusedError, render_template
+from jglue_app.backends.hf.tokenization.chat_template import (
+    TemplateLimitError,
+    TemplateRefusedError,
+    render_template,
+)
 from jglue_app.backends.hf.tokenization.encoding import Encoder, TokenizerFacts, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer_check import disputed_by, source_of
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
@@ -104,7 +108,7 @@ class HFTokenizer:
         turns = [{"role": "user", "content": "問い"}, {"role": "assistant", "content": "答え"}]
         try:
             text = render_template(self._tokenizer, self._name, turns)
-        except (ModelError, TemplateRefusedError):
+        except (TemplateLimitError, TemplateRefusedError):
             return ""
         after_answer = text.rpartition("答え")[2].strip()
         ids = self._tokenizer(after_answer, add_special_tokens=False)["input_ids"]
