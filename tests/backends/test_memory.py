@@ -152,6 +152,6 @@ def test_bytes_of_a_pair_of_tokens(tiny_model: TinyModel) -> None:
     for attention in ("sdpa", "eager"):
         options = {"dtype": torch.float32, "attn_implementation": attention}
         model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), **options)
-        found[attention] = memory.bytes_per_pair(model)
+        found[attention] = memory.bytes_per_pair(model, attention)
     # A mask of 5 bytes; and where scores are stored in full, of each head two of 4 bytes.
     assert found == {"sdpa": 5, "eager": 5 + 2 * 4 * model.config.num_attention_heads}
