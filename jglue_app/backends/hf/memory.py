@@ -86,13 +86,13 @@ class MemoryBudget:
     def fits(self, bytes_: int) -> bool:
         """Whether something that cannot be divided fits into the budget.
 
-        On a CPU it has to be free now too, as other programs may have taken memory since the budget was found, and the
-        system ends a process that takes what is not there. A GPU's driver counts what torch keeps for later as taken,
-        and says so where there is too little.
+        It has to be free now too, as other programs may have taken memory since the budget was found, and the system
+        ends a process that takes what is not there. Not so on Nvidia's and AMD's GPUs: what torch keeps for later
+        counts as taken there, and where there is too little, torch says so.
         """
         if bytes_ > max(self.budget, SMALL_BYTES):
             return False
-        return self.device != "cpu" or bytes_ <= free_bytes(self.device)
+        return self.device.startswith("cuda") or bytes_ <= free_bytes(self.device)
 
     def fits_alone(self, pair_bytes: int, tokens: int, rows: int = 1) -> bool:
         """Whether a model's own attention over sequences fits, each of which runs as a whole.
