@@ -173,3 +173,15 @@ def test_however_small_the_budget_a_little_fits(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
     found = MemoryBudget(budget=1, activation_bytes=900, kv_bytes=100)
     assert found.fits(memory.SMALL_BYTES) and not found.fits(memory.SMALL_BYTES + 1)
+
+
+def test_a_prompt_fits_with_its_keys_twice_and_one_chunk(tiny_model: TinyModel) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
+    backend = HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(tiny_model("llama")))
+    engine: Any = backend._engine
+    engine._model.chunk_tokens, engine._model.max_mask_bytes = 100, None
+    # Of 2,000 tokens after 1,000: keys and values of 5,000, and 100 × 3,000 pairs of 2 heads × 5 bytes and 2 more.
+    needed = 5_000 * 60_000 + 100 * (3_000 * 12 + 700)
+    for budget, fits in ((needed, True), (needed - 1, False)):
+        engine._memory = MemoryBudget(budget, activation_bytes=700, kv_bytes=60_000)
+        assert engine._fits(1_000, 2_000) is fits

@@ -271,7 +271,7 @@ class HFBackend:
             return Embedding(None, tokens)
         if not ids:
             return NO_TOKENS
-        if not self.memory.fits_alone(self._reference.bytes_per_pair, tokens):
+        if not self._reference.fits(tokens, self.memory):
             return OUT_OF_MEMORY
         states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
         return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
@@ -290,7 +290,7 @@ class HFBackend:
                 return EMPTY_PROMPT
             if error := self._limits.too_long(len(ids)) or self._limits.beyond_context(len(ids)):
                 return error
-            if not self.memory.fits_alone(self._reference.bytes_per_pair, len(ids)):
+            if not self._reference.fits(len(ids), self.memory):
                 return OUT_OF_MEMORY
             found = most_likely(self._model, self._reference, ids, count, should_stop)
         return None if found is None else with_texts(ids, *found, self._tokenizer)

@@ -94,15 +94,17 @@ class MemoryBudget:
             return False
         return self.device.startswith("cuda") or bytes_ <= free_bytes(self.device)
 
-    def fits_alone(self, pair_bytes: int, tokens: int, rows: int = 1) -> bool:
+    def fits_alone(self, pair_bytes: int, tokens: int, rows: int = 1, extra_bytes: int = 0) -> bool:
         """Whether a model's own attention over sequences fits, each of which runs as a whole.
 
         Args:
             pair_bytes: of `bytes_per_pair`.
             tokens: of the longest sequence.
             rows: how many sequences run at once.
+            extra_bytes: that each token takes besides.
         """
-        return self.fits(rows * (pair_bytes * tokens**2 + (self.activation_bytes + self.kv_bytes) * tokens))
+        of_token = pair_bytes * tokens + self.activation_bytes + self.kv_bytes + extra_bytes
+        return self.fits(rows * tokens * of_token)
 
     def max_kv_tokens(self, limit: int) -> int:
         """Tokens whose keys and values fit into the other half of the budget, at most `limit`."""

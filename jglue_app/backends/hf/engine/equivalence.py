@@ -107,6 +107,10 @@ class ReferenceModel:
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._special_ids = length_thresholds.special_ids(model.config)
         self._vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
+        head = model.get_output_embeddings()
+        scored = self._vocabulary_size if head is None else int(head.weight.shape[0])
+        self.logit_bytes = 0 if self._takes_logits_to_keep else scored * model.dtype.itemsize
+        """Bytes of logits for every token; 0 if the vocabulary is scored at the last positions alone."""
         large = model.device.type == "cpu" and model.num_parameters() >= LARGE
         self.in_float32 = model.dtype in (torch.bfloat16, torch.float16) and not large
         """Whether comparisons are made in float32, and the run in less."""
@@ -197,6 +201,10 @@ class ReferenceModel:
         self.clear_cache()
         self._model = self._float32_weights.model = None
 
+    def fits(self, tokens: int, memory: MemoryBudget, rows: int = 1) -> bool:
+        """Whether this forward pass over some sequences at once fits into memory, each as a whole."""
+        return memory.fits_alone(self.bytes_per_pair, tokens, rows, self.logit_bytes)
+
     # --- which sequences to compare ---
 
     @property
@@ -235,7 +243,7 @@ class ReferenceModel:
         for i, length in lengths.items():
             needed = self.comparison_length(verified, length)
             if needed not in fits:
-                fits[needed] = memory.fits_alone(self.bytes_per_pair, needed or 0, rows)
+                fits[needed] = self.fits(needed or 0, memory, rows)
             if not fits[needed]:
                 too_long.add(i)
         return too_long

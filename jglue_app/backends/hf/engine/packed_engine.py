@@ -367,7 +367,7 @@ class PackedEngine:
         if not ids:
             return Prefix()
         self._cached_prefix = ([], {})
-        if not self._memory.fits(2 * self._memory.kv_bytes * length):
+        if not self._fits(0, length):
             return Prefix()
         try:
             _, _, kv = self._model.prefill([build_trie([ids])], keep=True, should_stop=should_stop)
@@ -383,9 +383,14 @@ class PackedEngine:
         return group_prompts(sequences, share=self._optimizations.prefix_sharing)
 
     def _too_large(self, group: PromptGroup) -> bool:
-        """Whether keys and values of a group, which are copied once, would not fit into memory beside the prefix."""
-        prefix_tokens = len(self._cached_prefix[0])
-        return not self._memory.fits(self._memory.kv_bytes * (2 * group.tokens + prefix_tokens))
+        """Whether a group would not fit into memory beside the prefix."""
+        return not self._fits(len(self._cached_prefix[0]), group.tokens)
+
+    def _fits(self, prefix_tokens: int, tokens: int) -> bool:
+        """Whether keys and values of a prefix and of tokens after it, which are copied once, fit into memory together
+        with what one chunk of the tokens takes."""
+        kept = self._memory.kv_bytes * (prefix_tokens + 2 * tokens)
+        return self._memory.fits(kept + self._model.chunk_bytes(prefix_tokens, tokens, self._memory.activation_bytes))
 
     def _in_batches(
         self,

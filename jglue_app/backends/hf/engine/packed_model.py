@@ -129,6 +129,13 @@ class PackedModel:
         bytes_per_token = self._mask_bytes_per_pair * max(1, prefix_length + tokens)
         return min(self.chunk_tokens, max(MIN_CHUNK_TOKENS, self.max_mask_bytes // bytes_per_token))
 
+    def chunk_bytes(self, prefix_length: int, tokens: int, activation_bytes: int) -> int:
+        """Bytes that one chunk of a number of tokens takes for its masks, and for the activations of each token."""
+        size = min(tokens, self._chunk_size(prefix_length, tokens))
+        # Masks of every query head, and what they are copied from: one with a window and one without.
+        pair_bytes = self._mask_bytes_per_pair + 2
+        return size * (pair_bytes * (prefix_length + tokens) + activation_bytes)
+
     def _prefill_in_chunks(
         self,
         trie: Trie,

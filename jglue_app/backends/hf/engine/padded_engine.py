@@ -248,7 +248,7 @@ class PaddedEngine:
             return 0
         ids, is_cached = shared_prefix(sequences, self.model.cached_prefix)
         if ids and not is_cached:
-            if not self._memory.fits_alone(self.model.bytes_per_pair, len(ids)):
+            if not self.model.fits(len(ids), self._memory):
                 return 0
             try:
                 with self.model.stopped_between_layers(should_stop):
@@ -274,7 +274,7 @@ class PaddedEngine:
             kv_tokens = len(todo[0][1]) + new_tokens
             forward_tokens = kv_tokens - prefix_length
             count = self._batch_size(todo, forward_tokens, kv_tokens)
-            if not self._memory.fits_alone(self.model.bytes_per_pair, kv_tokens):
+            if not self.model.fits(kv_tokens, self._memory):
                 yield todo[0][0], OUT_OF_MEMORY
                 del todo[0]
                 continue

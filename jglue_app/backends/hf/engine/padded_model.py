@@ -85,11 +85,8 @@ class PaddedModel:
         # transformers has called it `cache` since 5.24.
         self._cache_argument = "cache" if "cache" in forward else "past_key_values"
         self.device: torch.device = model.device
-        vocabulary = model.get_output_embeddings().weight.shape[0]
-        self.logit_bytes = 0 if self._takes_logits_to_keep else vocabulary * model.dtype.itemsize
+        self.logit_bytes = reference.logit_bytes
         """Bytes of logits for every token of a batch; 0 if the vocabulary is scored at the last positions alone."""
-        self.bytes_per_pair = reference.bytes_per_pair
-        """Bytes of attention for every pair of tokens."""
         self.counters = Counters()
         self._cached_prefix: tuple[list[int], PrefixKV] = ([], [])
         self._context_length = reference.context_length
@@ -125,6 +122,10 @@ class PaddedModel:
     def stopped_between_layers(self, should_stop: Callable[[], bool]) -> AbstractContextManager[None]:
         """While it runs, raise StopRequested before the next layer once it is to stop."""
         return stopped_between_layers(self._model, should_stop)
+
+    def fits(self, tokens: int, memory: MemoryBudget) -> bool:
+        """Whether a sequence of so many tokens fits into memory, which runs as a whole."""
+        return self._reference.fits(tokens, memory)
 
     def logits(self, inputs: dict[str, torch.Tensor], prefix_length: int, last: int) -> torch.Tensor:
         """Logits after the last tokens of each row, (rows, last, vocabulary).
