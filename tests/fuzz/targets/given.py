@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -248,26 +247,35 @@ def _limits(folder: Path) -> Target:
 
 
 def _visitors(folder: Path) -> Target:
-    """Cookies and languages as a browser sends them."""
-    from jglue_app.ui import visitor
+    """Cookies, languages and addresses as a browser and the proxies before it send them."""
+    import gradio as gr
+    from starlette.requests import Request
 
-    pieces = ("jg_visitor", "jg_lang", "=", ";", "ja", "en", "A" * 22, "_-", ",", "q=0.9", "\r\n", '"')
+    from jglue_app.ui import client_address, visitor
+
+    pieces = (
+        *("jg_visitor=", "jg_lang=", "=", ";", "ja", "en", "A" * 22, "_-", ",", "q=0.9", "\r\n", '"'),
+        *("1.2.3.4", "::ffff:1.2.3.4", "[2001:db8::1]:80", "fe80::1%eth0", "127.0.0.1", "unknown", "999"),
+    )
     text = text_maker(pieces, longest=5_000)
 
-    def make(rng: Random) -> tuple[str, str]:
-        return text(rng), text(rng)
+    def make(rng: Random) -> tuple[str, str, str]:
+        return text(rng), text(rng), text(rng)
 
-    def read(given: tuple[str, str]) -> object:
-        request = SimpleNamespace(
-            cookies={"jg_visitor": given[0], "jg_lang": given[1]},
-            headers={"accept-language": given[1]},
-            session_hash="s",
-        )
-        language = visitor.language(request)  # type: ignore[arg-type]
+    def place(made: tuple[str, str, str]) -> gr.Request:
+        names = (b"cookie", b"accept-language", b"x-forwarded-for")
+        headers = [(name, value.encode("utf-8", "replace")) for name, value in zip(names, made, strict=True)]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": ("127.0.0.1", 5)}
+        return gr.Request(Request(scope), session_hash="s")
+
+    def read(request: gr.Request) -> object:
+        language, id_ = visitor.language(request), visitor.visitor_id(request)
         assert language in LANGUAGES
-        return visitor.visitor_id(request), language  # type: ignore[arg-type]
+        assert id_ == "s" or visitor.is_visitor_id(id_)
+        assert id_.address == client_address.client_address(request) != ""
+        return id_, language
 
-    return Target("cookies of visitors", make, read)
+    return Target("cookies of visitors", make, read, [("jg_lang=ja", "en", "1.2.3.4, ::1")], place)
 
 
 def _keys(folder: Path) -> Target:
