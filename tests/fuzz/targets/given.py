@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from jglue_app.backends import backend_for, model_facts
 from jglue_app.backends.endpoints import is_served, served_model
 from jglue_app.backends.fingerprint import as_path, fingerprint_model
 from jglue_app.backends.hub_copy import cached_snapshot, is_commit
-from jglue_app.errors import redact_key
+from jglue_app.errors import JglueAppError, redact_key
 from jglue_app.messages import LANGUAGES
 from jglue_app.results.library import Library
 from jglue_app.runs import request_text
@@ -27,6 +28,7 @@ from jglue_app.types import ModelSpec
 from jglue_app.wandb_sink.login import checked_key, target
 from jglue_app.wandb_sink.paths import parse_run_path, split_project
 from tests.fuzz.target import Target
+from tests.fuzz.targets.stored import SHIPPED
 from tests.fuzz.texts import text_maker
 from tests.fuzz.trees import VALUES, tree_maker
 
@@ -81,18 +83,16 @@ def _request(params: dict[str, str]) -> object:
 
 
 def _both(*calls: Callable[[], object]) -> list[object]:
-    """The results of all calls; the first error of ours is raised when every one was tried."""
-    from jglue_app.errors import JglueAppError
-
+    """The results of the calls that accept the input; the first error of ours if none does."""
     results: list[object] = []
-    first: JglueAppError | None = None
+    errors: list[JglueAppError] = []
     for call in calls:
         try:
             results.append(call())
         except JglueAppError as e:
-            first = first or e
-    if first is not None:
-        raise first
+            errors.append(e)
+    if errors and not results:
+        raise errors[0]
     return results
 
 
@@ -190,13 +190,21 @@ def _model_ids(folder: Path) -> Target:
 
 
 def _run_names(folder: Path) -> Target:
-    library = Library(folder)
-    text = text_maker(("0123456789abcdef", "shipped:", "base-0-shot", "/", "..", "~", "\0", ".", "%2e"), longest=5_000)
+    """Names of runs in a folder beside which there is another run."""
+    runs, name = folder / "runs", "0123456789abcdef"
+    for run in (runs / name, folder / "outside"):
+        shutil.copytree(SHIPPED, run)
+    library = Library(runs)
+    text = text_maker(
+        (name, "shipped:", "base-0-shot", "../outside", "outside", "/", "..", "~", "\0", ".", "%2e"), (name,), 5_000
+    )
 
     def read(name: str) -> object:
-        return library.find(name)
+        found = library.find(name)
+        assert found.parent == runs and found.is_dir()
+        return found
 
-    return Target("names of runs", text, read)
+    return Target("names of runs", text, read, (name,))
 
 
 def _names(folder: Path) -> Target:
@@ -206,7 +214,7 @@ def _names(folder: Path) -> Target:
     def read(name: str) -> object:
         return _both(lambda: protocol_names(name), lambda: get_task(name))
 
-    return Target("names of protocols", text, read)
+    return Target("names of protocols", text, read, ("official", "wandb-2023-0shot,official", "jnli"))
 
 
 def _wandb(folder: Path) -> Target:
@@ -237,7 +245,7 @@ def _wandb(folder: Path) -> Target:
             lambda: checked_key(name),
         )
 
-    return Target("names at W&B", text, read)
+    return Target("names at W&B", text, read, ("entity/project/run", "entity/project", "project"))
 
 
 def _limits(folder: Path) -> Target:
