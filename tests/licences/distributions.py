@@ -68,11 +68,11 @@ def _for_this_machine(lines: Iterable[str], extra: str = "") -> Iterator[Require
 def _fields(distribution: Distribution) -> tuple[str, str, list[str]]:
     """The expression, the first line of the older free text, and the names of the classifiers."""
     fields = distribution.metadata
-    text = fields.get("License", "").strip()
+    text = (fields.get_all("License") or [""])[0].strip()
     classifiers = [
         line.split(" :: ")[-1] for line in fields.get_all("Classifier") or () if line.startswith("License ::")
     ]
-    expression = fields.get("License-Expression", "")
+    expression = (fields.get_all("License-Expression") or [""])[0]
     return expression, text.partition("\n")[0].strip(), classifiers
 
 
