@@ -46,6 +46,7 @@ DECISIONS: Final[dict[str, Decision]] = {
     "itsdangerous": Decision("BSD", "BSD-3-Clause", _BSD_3),
     "jinja2": Decision("BSD", "BSD-3-Clause", _BSD_3),
     "mpmath": Decision("BSD", "BSD-3-Clause", _BSD_3),
+    "numpy": Decision("BSD", "BSD-3-Clause", _BSD_3),
     "nvidia-*": Decision(
         "Proprietary",
         "LicenseRef-NVIDIA-Proprietary",
