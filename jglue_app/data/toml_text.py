@@ -16,7 +16,7 @@ _STRING = re.compile(
     re.DOTALL,
 )
 """A text or a comment, also one that does not end."""
-_TOO_MANY_PARTS = re.compile(r'(?<![\w"-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){%d}' % MAX_PARTS, re.ASCII)
+_TOO_MANY_PARTS = re.compile(rf'(?<![\w"-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}', re.ASCII)
 
 
 def load_toml(text: str) -> dict[str, Any]:

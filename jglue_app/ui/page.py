@@ -23,7 +23,18 @@ from jglue_app import environment
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
-from jglue_app.ui import connections, document, endpoints, gate, gradio_files, guard, opening, sign_in, views
+from jglue_app.ui import (
+    connections,
+    document,
+    endpoints,
+    gate,
+    gradio_files,
+    guard,
+    opening,
+    served_files,
+    sign_in,
+    views,
+)
 from jglue_app.ui.address import Address, from_query
 from jglue_app.ui.client_address import trusted_networks
 from jglue_app.ui.compression import CompressionMiddleware
@@ -92,7 +103,7 @@ def build_for(state: AppState, i18n: gr.I18n) -> gr.Blocks:
     page: gr.Blocks
     # What is sent to Gradio's upload address is deleted soon.
     with gr.Blocks(
-        title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(3600, 3600)
+        title="JGLUE くらべ ・ JGLUE side by side", analytics_enabled=False, delete_cache=(600, 3600)
     ) as page:
         head = pane("head", _head("ja", {}))
         form_script()
@@ -222,6 +233,7 @@ def launch(
             "the others' runs. Start it without --mcp, or with JGLUE_MODE=local."
         )
     trusted_networks()
+    served_files.use_own_folder()
     # Whom a request comes from is found by `client_address`, for which the server leaves the peer's address as it is.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     environment.ask_no_proxy_for(host or "", os.environ.get("GRADIO_SERVER_NAME", ""))

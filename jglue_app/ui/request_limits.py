@@ -161,7 +161,8 @@ class LimitsMiddleware:
             call = call_check.check(route, name, body, self._calls)
         except InputError as e:
             raise RefusedError(422, e.message) from e
-        if route.direct and not self._limits.direct_long_actions and (call is None or call.is_long or not call.name):
+        is_short = call is not None and not call.is_long and bool(call.name or call.is_unqueued)
+        if route.direct and not self._limits.direct_long_actions and not is_short:
             raise RefusedError(403, Message(LONG_ACTION))
 
     async def _whole(self, scope: Scope, receive: Receive) -> bytes:

@@ -90,7 +90,10 @@ class Rates:
         """Seconds of an item: as the job has measured them, as they were before, or as those of other models."""
         count = job.pace.counts.get(side, 0)
         if count >= MIN_ITEMS:
-            return job.pace.seconds[side] / count
+            measured = job.pace.seconds[side] / count
+            # Until a job of this model has ended, others that wait are taken to be as fast.
+            self._item_s.setdefault(model, measured)
+            return measured
         if model in self._item_s:
             return self._item_s[model]
         return sum(self._item_s.values()) / len(self._item_s) if self._item_s else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,8 @@ def main() -> int:
     kinds = [kind for kind in KINDS if not given.kinds or kind in given.kinds]
     if given.no_browser and "scripts" in kinds:
         kinds.remove("scripts")
+    # The servers are stopped too where this is told to end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     outcomes: list[Outcome] = []
     with (
         tempfile.TemporaryDirectory(prefix="attacks-") as folder,

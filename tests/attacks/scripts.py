@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from jglue_app.messages.labels import LABELS
@@ -19,81 +19,12 @@ from jglue_app.results import marks, run_name
 from tests.attacks.calls import Program
 from tests.attacks.outcome import Outcome
 from tests.attacks.script_payloads import PAYLOADS
+from tests.attacks.watched_page import VISITOR, Watched
 from tests.attacks.world import MODEL, Served, World
 from tests.ui.conftest import BROWSERS
 from tests.ui.driving import tab
 
 KIND, SECRETS = "script payloads", "planted secrets"
-VISITOR = "attackattackattackatta"
-STRANGE = """() => {
-  const found = [];
-  const runs = ['src', 'srcset', 'srcdoc', 'action', 'formaction', 'data'];
-  const look = (root) => {
-    for (const element of root.querySelectorAll('*')) {
-      for (const { name, value } of element.attributes) {
-        if (!/jgHit|canary\\.attack\\.test/.test(value)) continue;
-        if (/^on/i.test(name) || /^\\s*(javascript|data):/i.test(value) || runs.includes(name))
-          found.push(`${element.tagName} ${name}=${value}`.slice(0, 200));
-      }
-      const text = ['STYLE', 'TEMPLATE'].includes(element.tagName) ? element.textContent ?? '' : '';
-      if (/jgHit\\(\\d|canary\\.attack/.test(text))
-        found.push(`${element.tagName} ${element.textContent}`.slice(0, 200));
-      if (element.shadowRoot) look(element.shadowRoot);
-    }
-  };
-  look(document);
-  return found;
-}"""
-"""Elements that carry a payload where it could run, as when somebody moves the mouse over them."""
-
-
-class Watched:
-    """A page of a visitor, with what ran or was loaded in it."""
-
-    def __init__(self, browser: Browser, url: str, locale: str = "en-US") -> None:
-        self.context: BrowserContext = browser.new_context(locale=locale, viewport={"width": 1300, "height": 900})
-        if url.startswith("http"):
-            self.context.add_cookies([{"name": "jg_visitor", "value": VISITOR, "url": url}])
-        self.hits: list[str] = []
-        self.context.expose_function("jgHit", lambda *given: self.hits.append(f"payload {given} ran"))
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
-        self.page.on("dialog", self._opened)
-        self.page.on("request", lambda request: self._requested(request.url))
-
-    def _opened(self, dialog: Dialog) -> None:
-        self.hits.append(f"dialog {dialog.message}")
-        dialog.dismiss()
-
-    def _requested(self, url: str) -> None:
-        if "canary.attack.test" in url.split("?")[0]:
-            self.hits.append(f"loaded {url}")
-
-    def open(self, url: str) -> None:
-        """Go there, and wait for what the page shows first."""
-        try:
-            self.page.goto(url)
-        except BrowserError:  # The page before was still going somewhere.
-            self.settle()
-            self.page.goto(url)
-        with contextlib.suppress(BrowserError):
-            self.page.wait_for_selector("#own > button", state="attached", timeout=30_000)
-        self.settle()
-
-    def settle(self, milliseconds: int = 400) -> None:
-        """Let events run."""
-        self.page.wait_for_timeout(milliseconds)
-
-    def found(self, milliseconds: int = 400) -> str:
-        """What ran or could run, after some time for events; empty if nothing."""
-        self.settle(milliseconds)
-        strange = self.page.evaluate(STRANGE)
-        seen, self.hits[:] = [*self.hits, *strange], []
-        return "; ".join(seen[:3])
-
-    def close(self) -> None:
-        """Leave."""
-        self.context.close()
 
 
 def attack(world: World) -> Iterator[Outcome]:

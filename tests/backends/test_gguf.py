@@ -21,8 +21,10 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from jglue_app.backends import open_backend
+from jglue_app.backends.free_memory import GROUP, FreeMemory
+from jglue_app.backends.hf.checkpoint import gguf, gguf_header, gguf_parts
 from jglue_app.backends.hf.checkpoint.gguf import convert_once, packaged_file
-from jglue_app.errors import ModelError, ModelNotFoundError
+from jglue_app.errors import DeviceError, ModelError, ModelNotFoundError
 from jglue_app.messages import Message
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec
@@ -102,22 +104,88 @@ def test_two_at_once_convert_once(tiny_gguf: Path, tmp_path: Path) -> None:
     assert sum("This happens once" in text for text in told) == 1
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize(
+    ("error", "told", "by_parts"),
+    [
+        (KeyboardInterrupt, KeyboardInterrupt, True),
+        (RuntimeError, ModelError, True),
+        (MemoryError, DeviceError, True),
+        (RuntimeError, RuntimeError, False),
+    ],
+)
 def test_a_conversion_that_breaks_off_leaves_no_folder_and_can_be_repeated(
-    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    tiny_gguf: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    told: type[BaseException],
+    by_parts: bool,
 ) -> None:
-    def half(self: Any, target: Path, *args: Any, **kwargs: Any) -> None:
+    def half(parts: Any, processor: Any, names: Any, file: Any) -> None:
+        file.write(b"half")
+        raise error
+
+    def half_of_all(self: Any, target: Path, *args: Any, **kwargs: Any) -> None:
         (Path(target) / "model.safetensors").write_bytes(b"half")
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("transformers.PreTrainedModel.save_pretrained", half)
-        with pytest.raises(error):
+        if by_parts:
+            patch.setattr(gguf_parts, "_write_weights", half)
+        else:
+            patch.setattr(gguf_parts, "_is_plain", lambda model: False)
+            patch.setattr("transformers.PreTrainedModel.save_pretrained", half_of_all)
+        with pytest.raises(told):
             convert_once(tiny_gguf, tmp_path, silent)
     assert folders(tmp_path) == []
     folder = convert_once(tiny_gguf, tmp_path, silent)
     assert folders(tmp_path) == [folder.name]
     assert (folder / "model.safetensors").stat().st_size > 500_000
+
+
+def test_part_by_part_the_same_bytes_are_written_as_by_transformers(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_parts, "BLOCK_ELEMENTS", 1_000)  # Some rows of the largest tensors at a time.
+    by_parts = convert_once(tiny_gguf, tmp_path / "parts", silent)
+    monkeypatch.setattr(gguf_parts, "_is_plain", lambda model: False)
+    whole = convert_once(tiny_gguf, tmp_path / "whole", silent)
+
+    files = {file.name: file.read_bytes() for file in by_parts.iterdir()}
+    assert files == {file.name: file.read_bytes() for file in whole.iterdir()}
+    assert len(files["model.safetensors"]) > 500_000
+
+
+def test_what_a_conversion_needs_is_said_before_it_begins(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = gguf_header.list_entries(tiny_gguf)
+    needed = gguf.ENTRY_BYTES * entries + gguf.PARTS_BYTES
+    monkeypatch.setattr(gguf, "free_memory", lambda: FreeMemory(needed - 1, GROUP))
+    with pytest.raises(
+        DeviceError, match=r"needs about 0\.1\d GB of memory and 0\.1\d GB are free within the limit of"
+    ):
+        convert_once(tiny_gguf, tmp_path, silent)
+    assert folders(tmp_path) == []
+    monkeypatch.setattr(gguf, "free_memory", lambda: FreeMemory(needed, GROUP))
+    assert convert_once(tiny_gguf, tmp_path, silent).is_dir()
+
+
+def test_entries_of_lists_are_counted(tmp_path: Path) -> None:
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(tmp_path / "a.gguf", "llama")
+    writer.add_token_list(["a", "b", "c"])
+    writer.add_token_scores([0.5, 1.5, 2.5])
+    writer.add_token_types([1, 1, 3])
+    writer.add_context_length(8)
+    writer.add_token_merges(["a b"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert gguf_header.list_entries(tmp_path / "a.gguf") == 10
+    (tmp_path / "b.gguf").write_bytes(b"GGUF" + b"\xff" * 60)
+    assert gguf_header.list_entries(tmp_path / "b.gguf") == 0
 
 
 def test_converted_weights_that_were_damaged_are_converted_again(tiny_gguf: Path, tmp_path: Path) -> None:

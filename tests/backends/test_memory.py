@@ -24,7 +24,7 @@ from jglue_app.backends.hf.memory import (
 )
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, gib, load_settings
-from jglue_app.types import ModelSpec
+from jglue_app.types import ModelSpec, RunError
 from tests.backends.contract import Results, collect, make_prompt, never, same
 from tests.conftest import TinyModel
 
@@ -129,3 +129,29 @@ def test_memory_that_is_no_longer_used_goes_back_to_the_system() -> None:
     release_unused()
     assert here.memory_info().rss < full - 150 * 2**20
     assert len(pin) == 4_000
+
+
+def test_a_prompt_whose_attention_does_not_fit_is_not_run(tiny_model: TinyModel, settings: Settings) -> None:
+    spec = ModelSpec(str(tiny_model("llama")))
+    backend = open_backend(spec, settings, device="cpu")
+    assert isinstance(backend, HFBackend)
+    prompt = make_prompt("雨が降る。" * 4, ANSWERS)
+    assert not isinstance(backend.next_tokens(prompt, 2, never), RunError)
+    # 5 bytes for each pair of tokens, of which there are at least 4, are more than 1; and nothing is free.
+    backend.memory = replace(backend.memory, budget=1, device="none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "free_bytes", lambda device: 1)
+        found = backend.next_tokens(prompt, 2, never)
+        assert isinstance(found, RunError) and found.kind == "out_of_memory"
+        (embedded,) = backend.embed(["雨が降る。"])
+        assert isinstance(embedded, RunError) and embedded.kind == "out_of_memory"
+
+
+def test_bytes_of_a_pair_of_tokens(tiny_model: TinyModel) -> None:
+    found = {}
+    for attention in ("sdpa", "eager"):
+        options = {"dtype": torch.float32, "attn_implementation": attention}
+        model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), **options)
+        found[attention] = memory.bytes_per_pair(model)
+    # A mask of 5 bytes; and where scores are stored in full, of each head two of 4 bytes.
+    assert found == {"sdpa": 5, "eager": 5 + 2 * 4 * model.config.num_attention_heads}

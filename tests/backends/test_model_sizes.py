@@ -89,5 +89,5 @@ def test_a_damaged_safetensors_header_is_refused_in_a_sentence(header: bytes, tm
     path.write_bytes(safetensors_file(header))
     assert keys_of(path) == ()
     assert count_weights([path]) is None
-    with pytest.raises(ModelError, match="model.safetensors of m is no safetensors file, or a damaged one"):
+    with pytest.raises(ModelError, match=r"model\.safetensors of m is no safetensors file, or a damaged one"):
         read_headers([path], "m")

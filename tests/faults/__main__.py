@@ -1,6 +1,6 @@
 """Injects faults into real commands and counts what they lose.
 
-    python -m tests.faults [--quick] [--kind TEXT] [--list] [--processes N] [--verbose]
+    python -m tests.faults [--quick] [--no-models] [--kind TEXT] [--list] [--processes N] [--verbose]
 
 Every case gives a command in a folder of its own, lets one thing go wrong in it, gives the same command again, and
 compares what a reader then finds with what an undisturbed command leaves. The table has a line for each kind of fault:
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one case of each kind that needs no model library")
+    parser.add_argument("--no-models", action="store_true", help="leave out what loads a model library or W&B's client")
     parser.add_argument("--kind", default="", help="only kinds whose name has this text")
     parser.add_argument("--every", type=int, default=1, help="only every n-th case")
     parser.add_argument("--list", action="store_true", help="print the kinds and cases, and inject nothing")
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if library is None:
         print("A C compiler and Linux are needed: install gcc.", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # What was made is removed all the same.
     began = time.monotonic()
     place = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="jglue-faults-", dir=place) as root:
@@ -73,6 +76,7 @@ def _run(options: argparse.Namespace, library: Path, root: Path) -> list[dict[st
     environment = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
     environment |= {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "JGLUE_MODE": "local"}
     given = [*(["--quick"] if options.quick else []), *(["--list"] if options.list else []), "--kind", options.kind]
+    given += ["--no-models"] if options.no_models else []
     given += ["--every", str(options.every)]
     count = 1 if options.list else options.processes
     children = [
@@ -85,15 +89,20 @@ def _run(options: argparse.Namespace, library: Path, root: Path) -> list[dict[st
         for k in range(count)
     ]
     rows: list[dict[str, Any]] = []
-    for child in children:
-        assert child.stdout is not None
-        for line in child.stdout:
-            row = json.loads(line)
-            rows.append(row)
-            if options.verbose:
-                print(row, file=sys.stderr, flush=True)
-        if child.wait() != 0:
-            raise SystemExit(f"A process that injects faults ended with {child.returncode}.")
+    try:
+        for child in children:
+            assert child.stdout is not None
+            for line in child.stdout:
+                row = json.loads(line)
+                rows.append(row)
+                if options.verbose:
+                    print(row, file=sys.stderr, flush=True)
+            if child.wait() != 0:
+                raise SystemExit(f"A process that injects faults ended with {child.returncode}.")
+    finally:
+        for child in children:
+            child.terminate()
+            child.wait()
     return rows
 
 

@@ -91,7 +91,12 @@ def call(arguments: Sequence[str], scratch: Path, settings: Settings) -> Ended:
     child = os.fork()
     if not child:
         _child(arguments, files, settings)
-    status = _wait(child, settings)
+    try:
+        status = _wait(child, settings)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def text(name: str) -> str:
@@ -124,6 +129,7 @@ def _wait(child: int, settings: Settings) -> int:
 def _child(arguments: Sequence[str], files: Mapping[str, Path], settings: Settings) -> None:
     """Never returns."""
     code = 1
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(files[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

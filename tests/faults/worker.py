@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,22 @@ def main() -> None:
     parser.add_argument("number", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--no-models", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--kind", default="")
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # The server of downloads ends with this process.
     bench = Bench(options.root / str(options.number))
     cases = [case for part in PARTS for case in part.cases(bench) if options.kind in case.kind]
+    if options.quick or options.no_models:
+        cases = [case for case in cases if not case.heavy]
     cases = cases[:: options.every]
     if options.quick:
-        cases = list({case.kind: case for case in cases if not case.heavy}.values())
+        kinds: dict[str, list[Case]] = {}
+        for case in cases:
+            kinds.setdefault(case.kind, []).append(case)
+        cases = [of_kind[len(of_kind) // 4] for of_kind in kinds.values()]
     for case in cases[options.number :: options.count]:
         print(json.dumps(_row(case, Verdict()) if options.list else _done(case)), flush=True)
 

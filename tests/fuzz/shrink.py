@@ -18,7 +18,11 @@ def shrunk(made: Any, fails: Callable[[Any], bool]) -> Any:
     if isinstance(made, tuple):
         parts = list(made)
         for k in range(len(parts)):
-            parts[k] = shrunk(parts[k], lambda part, k=k: fails((*parts[:k], part, *parts[k + 1 :])))
+
+            def fails_with(part: Any, k: int = k) -> bool:
+                return fails((*parts[:k], part, *parts[k + 1 :]))
+
+            parts[k] = shrunk(parts[k], fails_with)
         return tuple(parts)
     if isinstance(made, dict | list):
         return _pruned(made, fails, end)

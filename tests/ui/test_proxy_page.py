@@ -28,8 +28,8 @@ def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables,
     with (
         serve(tmp_path / "runs", {"GRADIO_ROOT_PATH": "/jglue"}) as address,
         nginx(tmp_path / "nginx", port, SERVER.format(port=port, address=address)),
+        httpx.Client(timeout=60, verify=False) as visitor,
     ):
-        visitor = httpx.Client(timeout=60, verify=False)
         assert visitor.get(f"{below}/health").json()["status"] == "ok"
         page = visitor.get(f"{below}/?lang=en")
         assert f'"root":"{below}"' in page.text
@@ -58,6 +58,7 @@ def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables,
         assert job.outputs()[-1]["runs"]
         assert first_at is not None
         assert time.monotonic() - first_at > 0.3
+        client.close()
 
         context = browser.new_context(ignore_https_errors=True, locale="ja-JP")
         opened = context.new_page()

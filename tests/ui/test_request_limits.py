@@ -49,6 +49,7 @@ async def build() -> gr.Blocks:
         file, text = gr.File(), gr.Textbox()
         text.change(take, file, text, api_name="take")
         text.submit(lambda value: value, text, text, api_visibility="private")
+        text.blur(lambda value: value, text, text, api_visibility="private", queue=False)
         gr.HTML("", server_functions=[shown], elem_id="served")
     return blocks
 
@@ -121,6 +122,8 @@ def test_a_public_server_takes_no_files_and_no_direct_long_action(page: gr.Block
         for number in (1, 3):
             assert stranger.post(f"{API}/{kind}/add", json={"data": [1, 2], "fn_index": number}).status_code == 403
         assert owner.post(f"{API}/{kind}/count", json={"data": [3]}).status_code == 200
+    # What the page does not queue, it calls directly.
+    assert stranger.post(f"{API}/run/predict", json={"data": [1], "fn_index": 4}).status_code == 200
     assert stranger.post(f"{API}/call/count", json={"data": [3]}).status_code == 200
 
 

@@ -25,8 +25,10 @@ from jglue_app.ui.visitor import SessionMiddleware
 @pytest.fixture
 def page() -> gr.Blocks:
     """What a page has of these things; `python -m tests.load` looks at a whole one, whose event loop none closes."""
-    queue = {"event_queue_per_concurrency_id": {}, "pending_messages_per_session": {}, "pending_event_ids_session": {}}
-    app = SimpleNamespace(state_holder=StateHolder(), iterators_to_reset=set())
+    names = ("event_queue_per_concurrency_id", "pending_messages_per_session", "pending_event_ids_session")
+    queue: dict[str, dict[str, object]] = {name: {} for name in names}
+    holder = StateHolder()  # type: ignore[no-untyped-call]
+    app = SimpleNamespace(state_holder=holder, iterators_to_reset=set())
     made = SimpleNamespace(
         app=app,
         _queue=SimpleNamespace(active_jobs=[], event_ids_to_events={}, **queue),

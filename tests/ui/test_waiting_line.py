@@ -67,6 +67,8 @@ def test_a_running_job_takes_as_long_as_its_own_pace_says_and_no_longer_than_it_
     running.pace.counts, running.pace.seconds, running.done = {"a": 4}, {"a": 2.0}, {"a": 4}
     running.bars = {("a", "jnli"): None}  # type: ignore[dict-item]
     assert rates.seconds_left(running, 3.0) == 96 * 0.5
+    # On a server that was just started nothing else tells how long those behind it take.
+    assert rates.seconds_left(job("x", 30), None) == 30 * 0.5
     assert rates.seconds_left(running, 50.0) == 60 - 50
     assert rates.seconds_left(running, 70.0) == 0
     running.preemptible = True

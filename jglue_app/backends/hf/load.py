@@ -47,7 +47,7 @@ from jglue_app.types import ModelSpec
 ADDRESSES_OF_WEIGHTS = 2.6
 """Addresses that loading takes for each byte of weights: they are mapped from their file, and copied as they are packed
 for the processor. Measured with a model of 1.1 GB."""
-WORKING_BYTES = 192 * 2**20
+WORKING_BYTES = 128 * 2**20
 """Memory to work in without which a model is not loaded where a limit ends the process that exceeds it."""
 
 transformers.utils.logging.set_verbosity_error()

@@ -132,7 +132,7 @@ def _row(path: Path, where: str, name: str, row: Mapping[str, Any], shots: int |
         )
     output, note = row[key], "" if key == "generated" else "trimmed"
     if isinstance(output, int | float) and not isinstance(output, bool):
-        output, note = ("", "number") if float(output) == UNREADABLE else (str(output), note)
+        output, note = ("", "number") if output == UNREADABLE else (str(output), note)
     if not isinstance(output, str):
         raise row_error(path, where, Message("a text was expected, found {found!r}", found=str(output)[:50]))
     gold = next((row[key] for key in _GOLD if key in row), None)

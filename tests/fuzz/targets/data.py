@@ -1,5 +1,5 @@
-"""Files of items and of answers: JGLUE's, a user's own in any format, predictions, tables of answers, logs of harnesses,
-wording styles and leaderboards."""
+"""Files of items and of answers: JGLUE's, a user's own in any format, predictions, tables of answers, logs of other
+harnesses, wording styles and leaderboards."""
 
 from __future__ import annotations
 
@@ -349,9 +349,12 @@ def _score(folder: Path) -> Target:
     return Target("a published score", make, read, (("jnli", "0.3016", 2_434),))
 
 
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+
+
 def _csv_cells(folder: Path) -> Target:
     """Cells of an exported CSV: what is written comes back, and no cell begins a formula."""
-    from jglue_app.results.table_files import FORMULA_STARTS, write
+    from jglue_app.results.table_files import write
 
     text = text_maker(("=", "+", "-", "@", "\t", "\r", "\n", '"', ",", "=cmd|' /C calc'!A0", "'", "＝"), longest=3_000)
     path = folder / "out.csv"
@@ -365,7 +368,7 @@ def _csv_cells(folder: Path) -> Target:
         with path.open(encoding="utf-8-sig", newline="") as file:
             found = list(csv.DictReader(file, strict=True))
         assert len(found) == len(rows)
-        assert not any(cell.startswith(FORMULA_STARTS) for row in found for cell in row.values())
+        assert not any(cell.startswith(_FORMULA_STARTS) for row in found for cell in row.values())
         return found
 
     return Target("cells of an export", make, read, [[{"run": "a", "source": "b"}] * 2], share=0.3)

@@ -221,7 +221,8 @@ def gguf_header(layers: int = 2, kind: int = 15) -> bytes:
 
 
 def _gguf(folder: Path) -> Target:
-    from jglue_app.backends.hf.checkpoint import gguf, gguf_header
+    from jglue_app.backends.hf.checkpoint.gguf import file_type
+    from jglue_app.backends.hf.checkpoint.gguf_header import list_entries
 
     header = gguf_header()
     deep = header[:24] + _text(b"a") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 1_500
@@ -233,7 +234,7 @@ def _gguf(folder: Path) -> Target:
         return [header[:24] + _text(b"a") + texts, header[:24] + b"\\0" * 1_000_000]
 
     def read(path: Path) -> object:
-        return gguf.file_type(path), gguf_header.list_entries(path)
+        return file_type(path), list_entries(path)
 
     return Target("GGUF header", make, read, examples, in_file(folder, "m.gguf"), large)
 
@@ -439,9 +440,8 @@ def _tokenizer(folder: Path) -> Target:
     )
     added = json_maker([{"<x>": 40, "<y>": 41}])
     ranks = b"\n".join(base64.b64encode(bytes([n])) + b" %d" % n for n in range(256))
-    Files = dict[str, bytes]
 
-    def make(rng: Random) -> Files:
+    def make(rng: Random) -> dict[str, bytes]:
         slow = table.replace(
             b"PreTrainedTokenizerFast", rng.choice((b"LlamaTokenizer", b"T5Tokenizer", b"XGLMTokenizer"))
         )
@@ -464,7 +464,7 @@ def _tokenizer(folder: Path) -> Target:
             case _:
                 return {"tokenizer_config.json": table, "tokenizer.json": tokenizer, "added_tokens.json": added(rng)}
 
-    def place(made: Files) -> ModelSpec:
+    def place(made: dict[str, bytes]) -> ModelSpec:
         for path in model.iterdir():
             if path.name not in ("config.json", "model.safetensors"):
                 path.unlink()

@@ -191,16 +191,16 @@ def _write(path: Path, folder: Path) -> None:
     try:
         # The progress bar of the conversion cannot be switched off; `notify` was called already.
         with contextlib.redirect_stderr(io.StringIO()):
-            AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(**source)
             release_unused()
             config = AutoConfig.from_pretrained(**source)
             release_unused()
-            if write_by_parts(path, config, folder):
-                return
-            require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
-            model, report = AutoModelForCausalLM.from_pretrained(
-                **source, dtype=torch.float32, output_loading_info=True
-            )
+            model, report = None, {}
+            if not write_by_parts(path, config, folder):
+                require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
+                model, report = AutoModelForCausalLM.from_pretrained(
+                    **source, dtype=torch.float32, output_loading_info=True
+                )
     except (OSError, MemoryError, DeviceError):
         raise
     except Exception as e:  # A damaged file makes the reader fail in any way.
@@ -211,12 +211,14 @@ def _write(path: Path, folder: Path) -> None:
             file=path.name,
             reason=first_line(e),
         ) from e
-    reject_missing_weights(path.name, report)
-    # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.
-    model.config.__dict__.pop("quantization_config", None)
-    model.hf_quantizer = None
-    model.is_quantized = False
-    model.save_pretrained(folder)
+    if model is not None:
+        reject_missing_weights(path.name, report)
+        # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.
+        model.config.__dict__.pop("quantization_config", None)
+        model.hf_quantizer = None
+        model.is_quantized = False
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def reject_missing_weights(name: str, report: Mapping[str, Collection[str]]) -> None:
