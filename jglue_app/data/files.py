@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jglue_app import environment
 from jglue_app.data import user_files
+from jglue_app.data.redirects import check_redirect
 from jglue_app.errors import DataError, InputError, NetworkError, UnknownNameError, reason_of
 from jglue_app.messages import Joined, Message, of
 from jglue_app.settings import ASSETS, Settings
@@ -160,8 +161,16 @@ def _download(
     environment.check_network(url)
     import httpx  # Nothing else here needs it, and most commands download nothing.
 
+    def check(request: httpx.Request) -> None:
+        if str(request.url) != str(httpx.URL(url)):
+            check_redirect(url, str(request.url), remedy)
+
+    hooks = {"request": [check]}  # Called before each request, that of a redirect too.
     try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response:
+        with (
+            httpx.Client(event_hooks=hooks, follow_redirects=True, timeout=30) as client,
+            client.stream("GET", url) as response,
+        ):
             response.raise_for_status()
             total = int(response.headers.get("content-length", 0))
             for chunk in response.iter_bytes(1 << 16):

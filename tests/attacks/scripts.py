@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Error as BrowserError
 
 from jglue_app.messages.labels import LABELS
 from jglue_app.results import marks, run_name
+from tests.attacks import browser_storage, script_sources
 from tests.attacks.calls import Program
 from tests.attacks.outcome import Outcome
 from tests.attacks.script_payloads import PAYLOADS
@@ -24,7 +24,7 @@ from tests.attacks.world import MODEL, Served, World
 from tests.ui.conftest import BROWSERS
 from tests.ui.driving import tab
 
-KIND, SECRETS = "script payloads", "planted secrets"
+KIND = "script payloads"
 
 
 def attack(world: World) -> Iterator[Outcome]:
@@ -60,13 +60,18 @@ def _server(browser: Browser, world: World, server: Served) -> Iterator[Outcome]
     with Program(world, server.url, headers=cookie) as program:
         runs = [_run(program, style) for style in ("ja-labels", "en-labels")]
         report = _exported(world, program, runs[0])
-    if server.mode == "local":
-        _decorate(server, runs)
+        brought = {}
+        if server.mode == "local":
+            brought["an imported log"] = script_sources.imported(program, world.folder / "log")
+            brought["a chat template"] = script_sources.templated(program, world.folder / "model")
+            _decorate(server, runs)
     watched = Watched(browser, server.url)
     places = (_items, _tabs, _links, _forms)
     for place in places:
         yield from place(watched, server, runs, payloads)
-    yield from _storage(watched, world, server, runs[0])
+    for source, run in brought.items():
+        yield from _brought(watched, server, source, run)
+    yield from browser_storage.storage(watched, world, server, runs[0])
     watched.close()
     if report is not None:
         yield from _report(browser, server, report)
@@ -140,7 +145,7 @@ def _items(watched: Watched, server: Served, runs: list[str], payloads: tuple[st
                 share.first.click(timeout=3_000)
                 watched.settle()
                 page.keyboard.press("Escape")
-        yield Outcome(KIND, f"{where}, item {at}", watched.found(50))
+        yield Outcome(KIND, f"{where}, item {at}", watched.found(50) or _shown(watched))
     for payload in payloads[:8]:
         with contextlib.suppress(BrowserError):
             page.locator("#items input[type=search], #items input").first.fill(payload, timeout=5_000)
@@ -155,6 +160,24 @@ def _next_item(watched: Watched, number: int) -> None:
         else:
             watched.page.locator("#items .jg-row").first.click(timeout=5_000)
     watched.settle(150)
+
+
+def _shown(watched: Watched) -> str:
+    """That a payload is on the page at all, as text: else nothing was tried."""
+    text = watched.page.locator("#item").inner_text()
+    return "" if "jgHit(" in text or "canary.attack.test" in text else f"no payload is shown: {text[:80]}"
+
+
+def _brought(watched: Watched, server: Served, source: str, run: str) -> Iterator[Outcome]:
+    """Prompts and outputs of a run whose texts others wrote, with everything unfolded."""
+    watched.open(f"{server.url}/?run_a={run}")
+    watched.page.wait_for_selector("#items .jg-row")
+    for at in range(min(watched.page.locator("#items .jg-row").count(), len(PAYLOADS))):
+        _next_item(watched, at)
+        for closed in watched.page.locator("#item details:not([open]) > summary:visible").all():
+            with contextlib.suppress(BrowserError):
+                closed.click(timeout=2_000)
+        yield Outcome(KIND, f"{server.mode}: {source}, item {at}", watched.found(50) or _shown(watched))
 
 
 def _tabs(watched: Watched, server: Served, runs: list[str], payloads: tuple[str, ...]) -> Iterator[Outcome]:
@@ -226,48 +249,6 @@ def _forms(watched: Watched, server: Served, runs: list[str], payloads: tuple[st
         yield Outcome(KIND, f"{server.mode}: the name of a model, {payload}", watched.found())
 
 
-def _storage(watched: Watched, world: World, server: Served, run: str) -> Iterator[Outcome]:
-    """A visitor's key that was typed and sent is nowhere in the browser afterwards; the operator's never are."""
-    key = secrets.token_hex(20)
-    for query in (f"run_a={run}", f"tab=results&run_a={run}"):
-        watched.open(f"{server.url}/?{query}")
-        page = watched.page
-        for closed in page.locator("button.label-wrap:visible").all()[:12]:
-            with contextlib.suppress(BrowserError):
-                closed.click(timeout=1_000)
-        boxes = page.locator("input[type=password]:visible")
-        for box in boxes.all():
-            with contextlib.suppress(BrowserError):
-                box.fill(key, timeout=2_000)
-                box.press("Tab")
-                name = re.compile("W&B")
-                page.get_by_role("button", name=name).locator("visible=true").last.click(timeout=2_000)
-        watched.settle(1500)
-        yield Outcome(
-            SECRETS, f"{server.mode}: browser after a key was typed", _stored(page, [key, *world.secrets.values()])
-        )
-        page.reload()
-        watched.settle(1500)
-        source = page.content()
-        kept = [value for value in (key, *world.secrets.values()) if value in source]
-        yield Outcome(SECRETS, f"{server.mode}: page after it was loaded again", "a key is in it" if kept else "")
-
-
-def _stored(page: Page, keys: list[str]) -> str:
-    """Where in a browser's storage a key is; empty if nowhere."""
-    places = page.evaluate(
-        """async () => ({
-          local: JSON.stringify({ ...localStorage }), session: JSON.stringify({ ...sessionStorage }),
-          cookies: document.cookie, address: location.href, state: JSON.stringify(history.state),
-          databases: JSON.stringify(indexedDB.databases ? await indexedDB.databases() : []),
-          caches: JSON.stringify(self.caches ? await caches.keys() : []),
-        })"""
-    )
-    cookies = json.dumps(page.context.cookies())
-    everything = {**{name: str(text) for name, text in places.items()}, "all cookies": cookies}
-    return next((f"in {name}" for name, text in everything.items() if any(key in text for key in keys)), "")
-
-
 def _report(browser: Browser, server: Served, report: Path) -> Iterator[Outcome]:
     """The exported report, opened from a file."""
     watched = Watched(browser, "file:", "ja-JP")
@@ -277,5 +258,5 @@ def _report(browser: Browser, server: Served, report: Path) -> Iterator[Outcome]
     yield Outcome(KIND, f"{server.mode}: static report", watched.found())
     for at in range(len(PAYLOADS)):
         _next_item(watched, at)
-        yield Outcome(KIND, f"{server.mode}: static report, item {at}", watched.found(50))
+        yield Outcome(KIND, f"{server.mode}: static report, item {at}", watched.found(50) or _shown(watched))
     watched.close()

@@ -190,7 +190,7 @@ def _result(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
         if e.code is not None and e.code == -getattr(signal, "SIGXCPU", 0):
             raise _too_long(TemplateLimitError, name) from None
-        if e.code is not None and e.code == -getattr(signal, "SIGKILL", 0):
+        if e.killed:
             # The memory that has ended is that of the machine.
             raise _too_much_memory(ModelError, name) from None
         raise ModelError(
