@@ -39,7 +39,7 @@ UNKNOWN_HOST = mark(
 )
 FOREIGN_PAGE = mark(
     "A page of another site has sent this request, and the server answers its own pages and programs alone. Open the "
-    "server's own page."
+    "server's own page; behind a proxy, its operator gives the name of that page in JGLUE_ALLOWED_HOSTS."
 )
 NO_REQUEST = mark("This is no request that the server can read. Correct its address or its headers.")
 

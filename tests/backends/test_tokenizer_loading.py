@@ -20,11 +20,12 @@ import tiktoken
 import tokenizers
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from jglue_app.backends import open_backend, open_tokenizer
 from jglue_app.backends.hf.tokenization import tokenizer_loading
 from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
+from jglue_app.backends.hf.tokenization.tokenizer import context_length
 from jglue_app.backends.hf.tokenization.tokenizer_check import (
     SAMPLE_TEXTS,
     TokenizerSource,
@@ -790,3 +791,32 @@ def test_facts_say_when_a_text_does_not_come_back(train: Train, tmp_path: Path) 
     facts = tokenizer_facts(tokenizer)
     assert not facts.round_trip  # Line ends become spaces.
     assert facts.unknown > 0  # （ is folded to ( , which the training text has not.
+
+
+def _of_words(**options: Any) -> PreTrainedTokenizerFast:
+    raw = Tokenizer(models.WordLevel({"a": 0, "あ": 1, "1": 2, "2": 3}, unk_token="?"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **options)
+
+
+def test_a_tokenizer_without_its_unknown_token_is_refused_at_the_first_text_that_needs_it() -> None:
+    tokenizer = _of_words(name_or_path="some/model")
+    encoder = Encoder(tokenizer)
+    assert encoder.encode("a あ", has_special=True) == [0, 1]
+    with pytest.raises(ModelError, match="some/model cannot encode the text 'b'"):
+        encoder.encode("b", has_special=True)
+    with pytest.raises(ModelError, match="cannot encode"):
+        tokenizer_facts(tokenizer)
+
+
+@pytest.mark.parametrize("limit", [{"a": 5}, "512", [5]])
+def test_a_limit_that_is_no_number_is_told_in_a_sentence(limit: object) -> None:
+    with pytest.raises(ModelError, match="cannot encode the text 'a'"):
+        Encoder(_of_words(model_max_length=limit))
+
+
+@pytest.mark.parametrize("limit", [float("nan"), float("inf"), -1, "512", {"a": 5}, None])
+def test_a_context_length_that_is_none_is_not_taken(limit: object) -> None:
+    tokenizer = _of_words()
+    tokenizer.model_max_length = limit
+    assert context_length(LlamaConfig(max_position_embeddings=0), tokenizer) is None

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jglue_app.backends.hf.tokenization.tokenizer_check import reference_of, require_same_ids, source_of
+from jglue_app.backends.hf.tokenization.tokenizer_check import (
+    name_of,
+    reference_of,
+    require_same_ids,
+    source_of,
+)
+from jglue_app.errors import ModelError, first_line
 from jglue_app.types import Prompt
 
 _SHORT_TEXTS = ("a", "あ", "1\n2")
@@ -33,8 +39,8 @@ class Encoder:
         before: list[list[int]] = []
         after: list[list[int]] = []
         for text in _SHORT_TEXTS:
-            bare = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-            whole = list(self._tokenizer(text)["input_ids"])
+            bare = token_ids(self._tokenizer, text)
+            whole = token_ids(self._tokenizer, text, special=True)
             starts = [k for k in range(len(whole) - len(bare) + 1) if whole[k : k + len(bare)] == bare]
             if not bare or not starts:
                 continue
@@ -49,9 +55,9 @@ class Encoder:
         out: the answer follows.
 
         Raises:
-            ModelError: the ids are not those of the file that the tokenizer is compared with.
+            ModelError: the tokenizer raised an error, or the ids are not those of the file that it is compared with.
         """
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = token_ids(self._tokenizer, text)
         if self._has_reference:
             require_same_ids(self._tokenizer, text, ids)
         return ids if has_special else self.bos + ids
@@ -73,6 +79,27 @@ class Encoder:
         return whole[:split], whole[split:]
 
 
+def token_ids(tokenizer: Any, text: str, *, special: bool = False) -> list[int]:
+    """Token ids of a text, with the special tokens that the tokenizer adds if `special`.
+
+    Raises:
+        ModelError: the tokenizer raised an error, as it does with a limit that is no number, or with a vocabulary that
+            lacks the unknown token. Neither need show when it is loaded.
+    """
+    try:
+        return list((tokenizer(text) if special else tokenizer(text, add_special_tokens=False))["input_ids"])
+    except MemoryError:
+        raise
+    except Exception as e:  # Of transformers or tokenizers: of any kind.
+        raise ModelError(
+            "The tokenizer of {name} cannot encode the text {text!r} ({reason}). Its files do not fit together: "
+            "download them again, or choose another repository of this model.",
+            name=name_of(tokenizer),
+            text=text[:40],
+            reason=first_line(e),
+        ) from e
+
+
 def _if_equal(sequences: list[list[int]]) -> list[int]:
     """The first of several sequences if all are equal to it, else an empty one."""
     return sequences[0] if sequences and all(ids == sequences[0] for ids in sequences) else []
@@ -92,7 +119,7 @@ class TokenizerFacts:
 def tokenizer_facts(tokenizer: Any) -> TokenizerFacts:
     """What a tokenizer adds before texts, and how it encodes a fixed Japanese text."""
     encoder = Encoder(tokenizer)
-    ids = tokenizer(_SAMPLE, add_special_tokens=False)["input_ids"]
+    ids = token_ids(tokenizer, _SAMPLE)
     text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     unknown = sum(i == tokenizer.unk_token_id for i in ids) / len(ids) if ids else 1.0
     prefix = tokenizer.decode(encoder.bos, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -16,7 +16,7 @@ from jglue_app.backends.hf.tokenization.chat_template import (
     TemplateRefusedError,
     render_template,
 )
-from jglue_app.backends.hf.tokenization.encoding import Encoder, TokenizerFacts, tokenizer_facts
+from jglue_app.backends.hf.tokenization.encoding import Encoder, TokenizerFacts, token_ids, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer_check import disputed_by, source_of
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.errors import JglueAppError, ModelError, first_line
@@ -110,8 +110,7 @@ class HFTokenizer:
             text = render_template(self._tokenizer, self._name, turns)
         except (TemplateLimitError, TemplateRefusedError):
             return ""
-        after_answer = text.rpartition("答え")[2].strip()
-        ids = self._tokenizer(after_answer, add_special_tokens=False)["input_ids"]
+        ids = token_ids(self._tokenizer, text.rpartition("答え")[2].strip())
         return self.pieces(ids[:1])[0] if ids else ""
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:
@@ -204,4 +203,4 @@ def context_length(config: Any, tokenizer: Any) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     limit = getattr(tokenizer, "model_max_length", None)
-    return int(limit) if limit and limit < 10**9 else None
+    return int(limit) if isinstance(limit, int | float) and 0 < limit < 10**9 else None

@@ -44,6 +44,12 @@ def set_source(tokenizer: Any, source: TokenizerSource) -> None:
     setattr(tokenizer, _ATTRIBUTE, source)
 
 
+def name_of(tokenizer: Any) -> str:
+    """The model that a tokenizer belongs to, for messages."""
+    source: TokenizerSource | None = getattr(tokenizer, _ATTRIBUTE, None)
+    return source.name if source else str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
+
+
 def source_of(tokenizer: Any) -> str:
     """The files that a tokenizer was read from, for the manifest; empty if it was not loaded here."""
     source: TokenizerSource | None = getattr(tokenizer, _ATTRIBUTE, None)
