@@ -33,6 +33,8 @@ INHERITED_ENV = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
 """Variables that a child gets which must not see the secrets of this process."""
+SIGKILL = 9
+"""Python's `signal` has it only where there are signals."""
 EXIT_TIMEOUT_S = 20.0
 """How long a child may take to exit once its standard input is closed."""
 POLL_S = 0.2
@@ -65,6 +67,11 @@ class ChildExitError(Exception):
         """None if it is still there."""
         self.stderr = tuple(stderr)
         """The last lines that it wrote to standard error, without empty ones."""
+
+    @property
+    def killed(self) -> bool:
+        """Whether SIGKILL ended it: the system sends that to a process when memory runs out."""
+        return self.code == -SIGKILL
 
 
 class ChildStoppedError(Exception):
@@ -190,7 +197,7 @@ class ChildProcess:
         """Kill it and what it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # The second: macOS, of a group that has ended.
             if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, 9)
+                os.killpg(self._process.pid, SIGKILL)
             else:
                 self._process.kill()
         self._process.wait()

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK = ".lock"
-"""In a scratch folder: held as long as its process works in it."""
-UNLOCKED_SECONDS = 86_400.0
-"""Age from which a folder with files and no lock is a leftover, of a version that made no locks."""
+LOCK = ".jglue-scratch"
+"""In a scratch folder: held as long as its process works in it. By its name a folder is known as one that was made
+here: scratch folders also stand in folders of the user, where nothing else may be removed."""
 TRIES = 10
+_RANDOM = re.compile(r"[a-z0-9_]{8}")
+"""What `tempfile` puts behind the beginning of a name."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -125,8 +126,9 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
 def remove_left_folders(parent: Path, prefix: str) -> None:
     """Remove the scratch folders that killed processes have left."""
     for left in _beginning_with(parent, prefix):
-        with contextlib.suppress(OSError, Timeout):
-            _remove_if_left(left)
+        if _RANDOM.fullmatch(left.name.removeprefix(prefix)):
+            with contextlib.suppress(OSError, Timeout):
+                _remove_if_left(left)
 
 
 def _make_scratch_folder(parent: Path, prefix: str) -> tuple[Path, FileLock]:
@@ -152,18 +154,14 @@ def _make_scratch_folder(parent: Path, prefix: str) -> tuple[Path, FileLock]:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove a scratch folder in which no process works any more."""
+    """Remove a scratch folder in which no process works any more; one that was not made here is left alone."""
     if folder.is_symlink() or not folder.is_dir():
         return
     if (folder / LOCK).exists():
         with FileLock(folder / LOCK, timeout=0, thread_local=False):
             _remove(folder)
         return
-    with contextlib.suppress(OSError):
-        folder.rmdir()  # As long as it is empty.
-        return
-    if time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS:
-        _remove(folder)
+    folder.rmdir()  # Killed before it was locked, it is empty.
 
 
 def _remove(folder: Path) -> None:

@@ -106,6 +106,13 @@ def test_a_child_that_exits_without_a_result_leaves_its_code_and_its_last_lines(
             with pytest.raises(ChildExitError) as caught:
                 child.result()
             assert (caught.value.code, caught.value.stderr) == (7, ("one", "two"))
+            assert not caught.value.killed
+
+
+def test_a_child_that_the_system_kills_is_told_from_one_that_exits(start: Start) -> None:
+    with start("import os; os.kill(os.getpid(), 9)") as child, pytest.raises(ChildExitError) as caught:
+        child.result()
+    assert (caught.value.code, caught.value.killed) == (-9, True)
 
 
 def test_a_secret_is_taken_out_of_whatever_is_told(start: Start) -> None:

@@ -47,19 +47,30 @@ def _fail_in(here: Path) -> None:
 
 
 def test_of_scratch_folders_those_that_nobody_works_in_are_removed(here: Path) -> None:
-    for name in ("killed", "busy", "no-lock", "old-no-lock"):
+    for name in ("killed00", "busy0000"):
         (here / f".import-{name}").mkdir()
         (here / f".import-{name}" / "half").write_text("x", "utf-8")
-    for name in ("killed", "busy"):
         (here / f".import-{name}" / LOCK).touch()
-    (here / ".import-just-made").mkdir()
-    (here / ".export-other").mkdir()
+    (here / ".import-justmade").mkdir()
+    (here / ".export-other000").mkdir()
     (here / "outside").mkdir()
-    (here / ".import-link").symlink_to(here / "outside")
-    long_ago = (here / ".import-no-lock").stat().st_mtime - 2 * 86_400
-    os.utime(here / ".import-old-no-lock", (long_ago, long_ago))
-    with FileLock(here / ".import-busy" / LOCK):
+    (here / ".import-link0000").symlink_to(here / "outside")
+    with FileLock(here / ".import-busy0000" / LOCK):
         remove_left_folders(here, ".import-")
     left = {path.name for path in here.iterdir()}
-    assert left == {".import-busy", ".import-no-lock", ".import-link", ".export-other", "outside"}
-    assert (here / ".import-busy" / "half").exists()
+    assert left == {".import-busy0000", ".import-link0000", ".export-other000", "outside"}
+    assert (here / ".import-busy0000" / "half").exists()
+
+
+def test_a_folder_of_the_user_is_no_scratch_folder_whatever_it_is_called(here: Path) -> None:
+    long_ago = 1_000_000_000
+    for name, file in ((".export-settings", "mine"), (".export-archived", ".lock"), (".export-old", LOCK)):
+        (here / name).mkdir()
+        (here / name / file).write_text("x", "utf-8")
+        os.utime(here / name, (long_ago, long_ago))
+    (here / ".export-empty").mkdir()
+    with scratch_folder(here, ".export-"):
+        pass
+    left = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    assert left == {".export-settings/mine", ".export-archived/.lock", f".export-old/{LOCK}"}
+    assert (here / ".export-empty").is_dir()

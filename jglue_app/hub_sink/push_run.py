@@ -141,6 +141,12 @@ def _send(
     except ChildStoppedError:
         raise NetworkError("The push was stopped. What had arrived stays; push again to complete it.") from None
     except ChildExitError as e:
+        if e.killed:
+            raise NetworkError(
+                "The process that talks to the Hub exited without a result (exit code {code}): the system killed it, "
+                "most likely because memory ran out. The run here is untouched: free some memory and send it again.",
+                code=e.code,
+            ) from None
         raise NetworkError(
             "The process that talks to the Hub exited without a result (exit code {code}). {line} The run here is "
             "untouched: send it again.",

@@ -49,6 +49,8 @@ class Call:
     """For each value whether it is a file, or several."""
     is_long: bool
     """Whether it gives its result in pieces, as all do that wait for a model."""
+    is_unqueued: bool = False
+    """Whether the page itself calls it directly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def page_calls(page: gr.Blocks, files: str) -> PageCalls:
             sum(not block.skip_api for block in event.inputs),
             tuple(isinstance(block, gr.File) for block in event.inputs),
             inspect.isgeneratorfunction(event.fn) or inspect.isasyncgenfunction(event.fn),
+            is_unqueued=not event.queue,
         )
         for number, event in page.fns.items()
     }

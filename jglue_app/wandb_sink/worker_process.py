@@ -116,6 +116,12 @@ def _translated_exit() -> Iterator[None]:
     except ChildStoppedError:
         raise NetworkError("The push was stopped. What had arrived stays; push again to complete it.") from None
     except ChildExitError as e:
+        if e.killed:
+            raise NetworkError(
+                "The process that talks to W&B exited without a result (exit code {code}): the system killed it, most "
+                "likely because memory ran out. The run here is untouched: free some memory and push it again.",
+                code=e.code,
+            ) from None
         if not e.stderr:
             raise NetworkError(
                 "The process that talks to W&B exited without a result (exit code {code}). The run here is untouched: "

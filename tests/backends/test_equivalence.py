@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.api import evaluate
 from jglue_app.backends import open_backend
+from jglue_app.backends.hf.ablation import ALL, Optimizations, without
 from jglue_app.backends.hf.backend import HFBackend
 from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel
 from jglue_app.backends.hf.engine.linear import READ_ELSEWHERE, PackedLinear, pack_layers, watch_reads
@@ -279,6 +280,57 @@ def test_a_text_that_grows_over_a_window_is_compared_then_and_goes_on_in_batches
     assert backend.info.engine == "packed"
     assert texts_of(backend, 24, [text, TEXTS[0]]) == plain_texts(folder, [text, TEXTS[0]], 24)
     assert backend.info.engine == "padded batches"
+
+
+@pytest.mark.parametrize("optimizations", [ALL, without(["packing"])])
+def test_texts_whose_comparison_does_not_fit_into_memory_are_not_run_and_others_are(
+    save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, optimizations: Optimizations
+) -> None:
+    more = CAPPED | {"sliding_window": 170, "layer_types": ["sliding_attention", "full_attention"]}
+    folder = save(transformers.Gemma3TextConfig, transformers.Gemma3ForCausalLM, **more)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    backend = HFBackend(ModelSpec("tiny"), "commit", model, tokenizer, optimizations=optimizations)
+    prompts = [prompt("雨。"), prompt("".join(JAPANESE) * 2)]
+    # Of 170 tokens and more, each pair takes 5 bytes or more; the short text needs less than that.
+    monkeypatch.setattr("jglue_app.backends.hf.memory.free_bytes", lambda device: 5 * 170**2)
+    for found in (dict(backend.choose(prompts, never)), dict(backend.generate(prompts, 2, never))):
+        assert isinstance(found[0], Output)
+        assert isinstance(found[1], RunError) and found[1].kind == "out_of_memory"
+    monkeypatch.undo()
+    assert all(isinstance(found, Output) for found in dict(backend.generate(prompts, 2, never)).values())
+
+
+@pytest.mark.parametrize("optimizations", [ALL, without(["packing"])])
+def test_a_stop_is_seen_within_a_comparison_and_within_a_pass(
+    save: Callable[..., Path], optimizations: Optimizations
+) -> None:
+    more = CAPPED | {"sliding_window": 170, "layer_types": ["sliding_attention", "full_attention"]}
+    folder = save(transformers.Gemma3TextConfig, transformers.Gemma3ForCausalLM, **more)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    backend = HFBackend(ModelSpec("tiny"), "commit", model, tokenizer, optimizations=optimizations)
+    passes: list[int] = []
+    layer = model.base_model.layers[0]
+    layer.register_forward_hook(lambda _module, given, _output: passes.append(given[0].shape[1]))
+    last = model.base_model.layers[-1]
+    ended: list[int] = []
+    last.register_forward_hook(lambda _module, given, _output: ended.append(given[0].shape[1]))
+    long = [prompt("".join(JAPANESE) * 2)]
+    expected = dict(backend.choose([prompt("雨。")], never))
+    passes.clear()
+    ended.clear()
+    # A pass has two layers: it ends between them, first in the comparison and then, once it was made, in the text.
+    assert dict(backend.choose(long, lambda: bool(passes))) == {}
+    assert (len(passes), ended) == (1, [])
+    assert isinstance(dict(backend.choose(long, never))[0], Output)
+    passes.clear()
+    ended.clear()
+    assert dict(backend.choose(long, lambda: bool(passes))) == {}
+    assert (len(passes), ended) == (1, [])
+    again = dict(backend.choose([prompt("雨。")], never))[0]
+    assert isinstance(again, Output) and isinstance(expected[0], Output)
+    assert again.choice_logprobs == pytest.approx(expected[0].choice_logprobs, abs=1e-4)
 
 
 def test_a_comparison_that_fails_leaves_the_model_right(

@@ -152,6 +152,36 @@ def test_bytes_of_a_pair_of_tokens(tiny_model: TinyModel) -> None:
     for attention in ("sdpa", "eager"):
         options = {"dtype": torch.float32, "attn_implementation": attention}
         model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), **options)
-        found[attention] = memory.bytes_per_pair(model)
+        found[attention] = memory.bytes_per_pair(model, attention)
     # A mask of 5 bytes; and where scores are stored in full, of each head two of 4 bytes.
     assert found == {"sdpa": 5, "eager": 5 + 2 * 4 * model.config.num_attention_heads}
+
+
+def test_what_cannot_be_divided_is_within_the_budget_and_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 3 * 2**30)
+    found = MemoryBudget(budget=2**30, activation_bytes=900, kv_bytes=100)
+    assert found.fits(2**30) and not found.fits(2**30 + 1)
+    # 5 bytes for each of 1,000² pairs, and 1,000 for each token: 6 million, and 12 million of two rows.
+    assert replace(found, budget=10**9).fits_alone(1_000, 1_000) is False
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 6_000_000)
+    assert found.fits_alone(5, 1_000) and not found.fits_alone(5, 1_000, rows=2)
+    # Of a GPU torch itself says so, and keeps for later what its driver counts as taken.
+    assert replace(found, device="cuda:0").fits_alone(5, 1_000, rows=2)
+
+
+def test_however_small_the_budget_a_little_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
+    found = MemoryBudget(budget=1, activation_bytes=900, kv_bytes=100)
+    assert found.fits(memory.SMALL_BYTES) and not found.fits(memory.SMALL_BYTES + 1)
+
+
+def test_a_prompt_fits_with_its_keys_twice_and_one_chunk(tiny_model: TinyModel) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model("llama"), dtype=torch.float32)
+    backend = HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(tiny_model("llama")))
+    engine: Any = backend._engine
+    engine._model.chunk_tokens, engine._model.max_mask_bytes = 100, None
+    # Of 2,000 tokens after 1,000: keys and values of 5,000, and 100 × 3,000 pairs of 2 heads × 5 bytes and 2 more.
+    needed = 5_000 * 60_000 + 100 * (3_000 * 12 + 700)
+    for budget, fits in ((needed, True), (needed - 1, False)):
+        engine._memory = MemoryBudget(budget, activation_bytes=700, kv_bytes=60_000)
+        assert engine._fits(1_000, 2_000) is fits

@@ -59,6 +59,11 @@ class Result:
     accepted: int = 0
     foreign: int = 0
     slow: int = 0
+    """Inputs that took more than `MOST_MS`."""
+    allowed: int = 0
+    """Of these, the ones within the target's allowance, which are no faults."""
+    note: str = ""
+    """What the allowance is, and why."""
     median_ms: float = 0.0
     most_ms: float = 0.0
     megabyte_ms: float | None = None
@@ -74,6 +79,9 @@ class Result:
 def run_target(target: Target, seed: int, inputs: int, first: int = 0, *, large: bool = True) -> Result:
     """Try `inputs` inputs of one target, numbered from `first`, and its large ones."""
     result = Result(target.name)
+    most_ms = MOST_MS
+    if target.allowance is not None:
+        most_ms, result.note = target.allowance.ms, f"up to {target.allowance.ms:,.0f} ms: {target.allowance.why}"
     times: list[float] = []
     kinds: set[str] = set()
     for example in target.examples:
@@ -91,8 +99,9 @@ def run_target(target: Target, seed: int, inputs: int, first: int = 0, *, large:
         times.append(ms)
         result.inputs += 1
         _count(result, outcome, ms > MOST_MS)
-        if outcome not in ("accepted", "refused") or ms > MOST_MS:
-            _keep(result, kinds, target, number, made, outcome, ms, MOST_MS)
+        result.allowed += MOST_MS < ms <= most_ms
+        if outcome not in ("accepted", "refused") or ms > most_ms:
+            _keep(result, kinds, target, number, made, outcome, ms)
     for number, made in enumerate(target.large() if target.large and large else ()):
         outcome, ms = _timed(target, made, MOST_MS_PER_MEGABYTE)
         result.megabyte_ms = max(ms, result.megabyte_ms or 0.0)
@@ -172,9 +181,7 @@ def _interrupted() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-def _keep(
-    result: Result, kinds: set[str], target: Target, number: int, made: Made, outcome: str, ms: float, limit: float
-) -> None:
+def _keep(result: Result, kinds: set[str], target: Target, number: int, made: Made, outcome: str, ms: float) -> None:
     """Keep the first fault of each kind, shrunk."""
     slow = outcome in ("accepted", "refused")
     kind = "slow" if slow else outcome.split(" at ")[-1] + outcome.split(":")[0]

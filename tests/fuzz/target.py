@@ -12,6 +12,15 @@ Made = Any
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """More time than other readers have, for a reason that the table states."""
+
+    ms: float
+    """CPU time that an input of ordinary length may take."""
+    why: str
+
+
+@dataclass(frozen=True)
 class Target:
     """One reader."""
 
@@ -28,5 +37,6 @@ class Target:
     """Inputs of about a megabyte."""
     allowed: tuple[type[Exception], ...] = ()
     """Further errors that the reader is documented to raise, and all its callers catch."""
+    allowance: Allowance | None = None
     share: float = 1.0
     """Part of the inputs that is tried; less than 1 where each costs the system itself much, as an archive does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.fuzz.__main__ import SEED, row
 from tests.fuzz.measure import run_target
 from tests.fuzz.shrink import shrunk
-from tests.fuzz.target import Target
+from tests.fuzz.target import Allowance, Target
 from tests.fuzz.targets import NAMES, load
 
 LONG = (
@@ -51,6 +52,15 @@ def test_a_fault_is_counted_and_shown_with_the_smallest_input_that_has_it() -> N
 def test_an_input_that_takes_too_long_is_a_fault() -> None:
     target = Target("x", lambda rng: "a", lambda text: sum(range(8_000_000)))
     assert run_target(target, 0, 1).faults[0].what.endswith(" ms")
+
+
+def test_time_that_a_reader_is_allowed_is_counted_and_stated() -> None:
+    allowed = Target("x", lambda rng: "a", lambda text: sum(range(8_000_000)), allowance=Allowance(60_000, "it adds"))
+    result = run_target(allowed, 0, 1)
+    assert (result.failed, result.slow, result.allowed) == (False, 1, 1)
+    assert "up to 60,000 ms: it adds" in row(result)
+    too_slow = replace(allowed, allowance=Allowance(51, "it adds"), read=lambda text: sum(range(16_000_000)))
+    assert run_target(too_slow, 0, 1).failed
 
 
 def test_a_tree_is_shrunk_to_the_part_that_fails() -> None:

@@ -20,6 +20,7 @@ from jglue_app.results.library import Library
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import leaderboard
 from jglue_app.scoring.report import report_run
+from jglue_app.whole_files import LOCK
 from tests.test_api import GOLDS, WORDS
 from tests.unsealed import unsealed
 
@@ -270,9 +271,9 @@ def test_of_a_run_that_is_a_link_the_link_is_deleted_and_the_run_stays(tmp_path:
 
 def test_a_deletion_that_was_killed_is_finished_by_the_next_command(tmp_path: Path, library: Library) -> None:
     path = stored(tmp_path / "a.jsonl")
-    half = tmp_path / "runs" / ".deleted-x"
+    half = tmp_path / "runs" / ".deleted-x7_k2m0a"
     half.mkdir()
-    (half / ".lock").touch()
+    (half / LOCK).touch()
     path.rename(half / "run")
     with pytest.raises(StoreError, match="There is no run"):
         library.delete(path.name)

@@ -371,12 +371,12 @@ def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_both_on_record
     manifest = json.loads(path.read_text("utf-8"))
     here = manifest["machine"]["packages"]
     assert here["transformers"] == importlib.metadata.version("transformers")
-    old = {**manifest["machine"], "packages": {"transformers": "5.20.0", "gradio": "6.0.0"}}
+    old = {**manifest["machine"], "packages": {"transformers": "5.0.0", "gradio": "6.0.0"}}
     path.write_text(json.dumps({**manifest, "machine": old}), "utf-8")
     assert notices(run(settings, plan(1))) == []
     said = notices(run(settings, plan(2)))
     assert said == [
-        f"This run was begun with transformers 5.20.0 and goes on with transformers {here['transformers']}: some "
+        f"This run was begun with transformers 5.0.0 and goes on with transformers {here['transformers']}: some "
         f"answers may differ from those of one version alone. To have all of one, delete run {path.parent.name} first."
     ]
     after = json.loads(path.read_text("utf-8"))

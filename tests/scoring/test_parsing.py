@@ -930,6 +930,12 @@ def test_a_megabyte_is_read_within_50_ms(read: Reader) -> None:
         assert cost(read, (piece * 1_000_000)[:1_000_000]) < TEXT_LIMIT_SECONDS, piece
 
 
+@pytest.mark.parametrize("sign", ['"', "'", "*", "_", "`"])
+def test_a_run_of_signs_between_labels_that_close_and_open_is_read_within_50_ms(sign: str) -> None:
+    text = f"x含意{sign * 3_600}したがって、含意"
+    assert cost(JNLI_JA.read, text) < TEXT_LIMIT_SECONDS
+
+
 def test_an_answer_is_not_guessed_from_the_beginning_of_a_very_long_text() -> None:
     filler = "そのように考えることもできるし、もう少し調べてみたい気もする。" * 400
     assert JNLI_JA.read(f"まず、二つの文は矛盾しています。{filler}").lenient.rule == "too_long"

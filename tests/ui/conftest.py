@@ -93,6 +93,13 @@ def serve(
             process.wait(timeout=20)
 
 
+def _print_faults(page: Page) -> None:
+    """Print what a browser does not show: pytest repeats it below a test that fails."""
+    page.on("requestfailed", lambda request: print("request failed:", request.method, request.url, request.failure))
+    page.on("console", lambda said: print("console:", said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: print("error on the page:", error))
+
+
 @pytest.fixture
 def open_page(browser: Browser, server: str) -> Iterator[OpenPage]:
     """Opens pages in contexts of their own: `open_page(locale="en-US", width=1300, dark=False, address=None)`; with
@@ -118,6 +125,7 @@ def open_page(browser: Browser, server: str) -> Iterator[OpenPage]:
             context = like.context
         page = context.new_page()
         page.set_default_timeout(60_000)
+        _print_faults(page)
         page.goto(address or server)
         page.wait_for_selector("#own > button")
         # What a first visit shows arrives with the first event.

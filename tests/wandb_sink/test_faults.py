@@ -409,7 +409,7 @@ def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, 
 @pytest.mark.slow
 def test_a_client_that_is_killed_is_told_and_the_next_push_completes_it(troubles: Troubles) -> None:
     assert isinstance(troubles.worker.error, NetworkError)
-    assert "exited without a result (exit code -9)" in str(troubles.worker.error)
+    assert "exited without a result (exit code -9): the system killed it" in str(troubles.worker.error)
     assert troubles.worker.then is not None
     assert troubles.worker.then.push_state in (None, "sending")
     whole(troubles.worker, troubles.run)

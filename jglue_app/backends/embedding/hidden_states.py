@@ -13,6 +13,7 @@ from dataclasses import replace
 from jglue_app.backends import open_backend
 from jglue_app.backends.embedding.vectors import Embedding
 from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.engine.equivalence import StopRequested
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec, RunError
 
@@ -41,7 +42,10 @@ class HiddenStateEmbedder:
         self, texts: Sequence[str], prefix: str, should_stop: Callable[[], bool] = lambda: False
     ) -> list[Embedding | RunError]:
         """The vector of each text with the prefix before it; the tokens of the prefix are part of the mean."""
-        return list(self._backend.embed([prefix + text for text in texts]))
+        try:
+            return list(self._backend.embed([prefix + text for text in texts], should_stop))
+        except StopRequested:
+            return []
 
     def close(self) -> None:
         """Drop the weights."""

@@ -23,7 +23,12 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
     reject_constant_logits,
 )
 from jglue_app.backends.hf.counters import Counters
-from jglue_app.backends.hf.engine.equivalence import NotCausalError, ReferenceModel, Unsupported
+from jglue_app.backends.hf.engine.equivalence import (
+    NotCausalError,
+    ReferenceModel,
+    Unsupported,
+    stopped_between_layers,
+)
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
 from jglue_app.backends.hf.engine.outputs import OUT_OF_MEMORY
@@ -237,15 +242,23 @@ class HFBackend:
             self._reject_unknown_ids(prompts, answers=True)
             yield from self._results(prompts, 0, run)
 
-    def embed(self, texts: Sequence[str]) -> Iterator[Embedding | RunError]:
+    def embed(
+        self, texts: Sequence[str], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[Embedding | RunError]:
         """The vector of each text: the mean of the last hidden states over its tokens, without those that the tokenizer
-        puts before it (BOS). Every text runs alone, through the model's own attention."""
+        puts before it (BOS). Every text runs alone, through the model's own attention.
+
+        Raises:
+            StopRequested: the caller asked to stop between two layers.
+        """
         failed = mark(
             "{name} failed while it embedded ({error}: {reason}). Try another dtype or device, or choose another model."
         )
         with model_failures(self.info.name, failed, quantized=self._quantized):
             for text in texts:
-                yield self._embedding(text)
+                with stopped_between_layers(self._model, should_stop):
+                    embedding = self._embedding(text)
+                yield embedding
 
     def _embedding(self, text: str) -> Embedding | RunError:
         ids = self._encoder.encode(text, has_special=True)
@@ -258,7 +271,7 @@ class HFBackend:
             return Embedding(None, tokens)
         if not ids:
             return NO_TOKENS
-        if not self.memory.fits_alone(self._model, tokens):
+        if not self._reference.fits(tokens, self.memory):
             return OUT_OF_MEMORY
         states = self._reference.last_hidden_states([*before, *ids])[len(before) :]
         return Embedding(as_vector(states.double().mean(0).cpu().numpy()), tokens)
@@ -277,7 +290,7 @@ class HFBackend:
                 return EMPTY_PROMPT
             if error := self._limits.too_long(len(ids)) or self._limits.beyond_context(len(ids)):
                 return error
-            if not self.memory.fits_alone(self._model, len(ids)):
+            if not self._reference.fits(len(ids), self.memory):
                 return OUT_OF_MEMORY
             found = most_likely(self._model, self._reference, ids, count, should_stop)
         return None if found is None else with_texts(ids, *found, self._tokenizer)

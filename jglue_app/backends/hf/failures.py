@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jglue_app import messages
-from jglue_app.backends.hf.engine.equivalence import NotCausalError
+from jglue_app.backends.hf.engine.equivalence import NotCausalError, StopRequested
 from jglue_app.backends.hf.memory import is_out_of_memory
 from jglue_app.errors import DeviceError, JglueAppError, ModelError, first_line
 from jglue_app.types import ModelSpec
@@ -24,10 +24,11 @@ def model_failures(name: str, template: str, *, quantized: bool) -> Iterator[Non
     Raises:
         DeviceError: memory ran out.
         ModelError: the code failed in another way.
+        StopRequested: the caller asked to stop.
     """
     try:
         yield
-    except JglueAppError:
+    except (JglueAppError, StopRequested):
         raise
     except NotCausalError as e:
         raise not_causal(name, e) from e

@@ -28,6 +28,8 @@ OUT_OF_MEMORY_SIGNS = (
     *("could not create a memory", "can't start new thread", "Resource temporarily unavailable"),
 )
 """In messages of errors whose class says nothing."""
+SMALL_BYTES = 64 * 2**20
+"""So much is taken whatever the budget: a smaller one makes batches smaller, and would leave no prompt that fits."""
 MIN_TOKENS = 64
 """Fewer at once would be too slow to be useful; where memory is that small, it is an error when it runs out."""
 
@@ -82,17 +84,27 @@ class MemoryBudget:
         return max(MIN_TOKENS, min(limit, self.budget // 2 // (self.activation_bytes + self.kv_bytes + extra_bytes)))
 
     def fits(self, bytes_: int) -> bool:
-        """Whether something that cannot be divided fits into the budget, or else into what is free now."""
-        return bytes_ <= self.budget or bytes_ <= free_bytes(self.device)
+        """Whether something that cannot be divided fits into the budget.
 
-    def fits_alone(self, model: Any, tokens: int) -> bool:
-        """Whether the model's own attention over a sequence fits, which runs as a whole.
+        It has to be free now too, as other programs may have taken memory since the budget was found, and the system
+        ends a process that takes what is not there. Not so on Nvidia's and AMD's GPUs: what torch keeps for later
+        counts as taken there, and where there is too little, torch says so.
+        """
+        if bytes_ > max(self.budget, SMALL_BYTES):
+            return False
+        return self.device.startswith("cuda") or bytes_ <= free_bytes(self.device)
+
+    def fits_alone(self, pair_bytes: int, tokens: int, rows: int = 1, extra_bytes: int = 0) -> bool:
+        """Whether a model's own attention over sequences fits, each of which runs as a whole.
 
         Args:
-            model: of transformers.
-            tokens: of the sequence.
+            pair_bytes: of `bytes_per_pair`.
+            tokens: of the longest sequence.
+            rows: how many sequences run at once.
+            extra_bytes: that each token takes besides.
         """
-        return self.fits(bytes_per_pair(model) * tokens**2 + (self.activation_bytes + self.kv_bytes) * tokens)
+        of_token = pair_bytes * tokens + self.activation_bytes + self.kv_bytes + extra_bytes
+        return self.fits(rows * tokens * of_token)
 
     def max_kv_tokens(self, limit: int) -> int:
         """Tokens whose keys and values fit into the other half of the budget, at most `limit`."""
@@ -125,12 +137,16 @@ def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
     return MemoryBudget(budget, activation_bytes, kv_bytes, device)
 
 
-def bytes_per_pair(model: Any) -> int:
+def bytes_per_pair(model: Any, attention: str) -> int:
     """Bytes that a model's own attention takes for every pair of tokens: a mask, and scores where they are stored in
-    full, as they come and as weights."""
+    full, as they come and as weights.
+
+    Args:
+        model: of transformers.
+        attention: by its name in transformers; the model may have another one now.
+    """
     heads = max(config_sizes(model.config.get_text_config(), "num_attention_heads", "n_head"), default=1)
-    is_eager = model.config._attn_implementation == "eager"
-    return MASK_BYTES + (heads * model.dtype.itemsize * 2 if is_eager else 0)
+    return MASK_BYTES + (heads * model.dtype.itemsize * 2 if attention == "eager" else 0)
 
 
 def _bytes_per_token(config: Any, width: int) -> tuple[int, int]:

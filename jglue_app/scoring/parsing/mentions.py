@@ -67,7 +67,7 @@ _HEADING = re.compile(r"[」』*]*:[ \u3000]*[^\s]")
 _CUT_SEPARATORS = "、,・/"
 
 _OWN_TEXT = re.compile(
-    r"[」』”\"'’)\]】》*_`]*(?:番?[ \u3000]*(?:[:.、,|/=→\-の][ \u3000]*)?|\.?\n|番?[ \u3000]?)[「『“\"'‘(\[【《*_`]*"
+    r"[」』”\"'’)\]】》*_`]*+(?:番?[ \u3000]*(?:[:.、,|/=→\-の][ \u3000]*)?|\.?\n|番?[ \u3000]?)[「『“\"'‘(\[【《*_`]*"
 )
 """Between a label and the same label in other words, as in 「2：図書館」 or 「含意（entailment）」."""
 _SCOPE = re.compile(

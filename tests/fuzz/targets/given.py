@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,7 +15,7 @@ from jglue_app.backends import backend_for, model_facts
 from jglue_app.backends.endpoints import is_served, served_model
 from jglue_app.backends.fingerprint import as_path, fingerprint_model
 from jglue_app.backends.hub_copy import cached_snapshot, is_commit
-from jglue_app.errors import redact_key
+from jglue_app.errors import JglueAppError, redact_key
 from jglue_app.messages import LANGUAGES
 from jglue_app.results.library import Library
 from jglue_app.runs import request_text
@@ -28,6 +28,7 @@ from jglue_app.types import ModelSpec
 from jglue_app.wandb_sink.login import checked_key, target
 from jglue_app.wandb_sink.paths import parse_run_path, split_project
 from tests.fuzz.target import Target
+from tests.fuzz.targets.stored import SHIPPED
 from tests.fuzz.texts import text_maker
 from tests.fuzz.trees import VALUES, tree_maker
 
@@ -82,18 +83,16 @@ def _request(params: dict[str, str]) -> object:
 
 
 def _both(*calls: Callable[[], object]) -> list[object]:
-    """The results of all calls; the first error of ours is raised when every one was tried."""
-    from jglue_app.errors import JglueAppError
-
+    """The results of the calls that accept the input; the first error of ours if none does."""
     results: list[object] = []
-    first: JglueAppError | None = None
+    errors: list[JglueAppError] = []
     for call in calls:
         try:
             results.append(call())
         except JglueAppError as e:
-            first = first or e
-    if first is not None:
-        raise first
+            errors.append(e)
+    if errors and not results:
+        raise errors[0]
     return results
 
 
@@ -191,13 +190,21 @@ def _model_ids(folder: Path) -> Target:
 
 
 def _run_names(folder: Path) -> Target:
-    library = Library(folder)
-    text = text_maker(("0123456789abcdef", "shipped:", "base-0-shot", "/", "..", "~", "\0", ".", "%2e"), longest=5_000)
+    """Names of runs in a folder beside which there is another run."""
+    runs, name = folder / "runs", "0123456789abcdef"
+    for run in (runs / name, folder / "outside"):
+        shutil.copytree(SHIPPED, run)
+    library = Library(runs)
+    text = text_maker(
+        (name, "shipped:", "base-0-shot", "../outside", "outside", "/", "..", "~", "\0", ".", "%2e"), (name,), 5_000
+    )
 
     def read(name: str) -> object:
-        return library.find(name)
+        found = library.find(name)
+        assert found.parent == runs and found.is_dir()
+        return found
 
-    return Target("names of runs", text, read)
+    return Target("names of runs", text, read, (name,))
 
 
 def _names(folder: Path) -> Target:
@@ -207,7 +214,7 @@ def _names(folder: Path) -> Target:
     def read(name: str) -> object:
         return _both(lambda: protocol_names(name), lambda: get_task(name))
 
-    return Target("names of protocols", text, read)
+    return Target("names of protocols", text, read, ("official", "wandb-2023-0shot,official", "jnli"))
 
 
 def _wandb(folder: Path) -> Target:
@@ -238,7 +245,7 @@ def _wandb(folder: Path) -> Target:
             lambda: checked_key(name),
         )
 
-    return Target("names at W&B", text, read)
+    return Target("names at W&B", text, read, ("entity/project/run", "entity/project", "project"))
 
 
 def _limits(folder: Path) -> Target:
@@ -248,26 +255,35 @@ def _limits(folder: Path) -> Target:
 
 
 def _visitors(folder: Path) -> Target:
-    """Cookies and languages as a browser sends them."""
-    from jglue_app.ui import visitor
+    """Cookies, languages and addresses as a browser and the proxies before it send them."""
+    import gradio as gr
+    from starlette.requests import Request
 
-    pieces = ("jg_visitor", "jg_lang", "=", ";", "ja", "en", "A" * 22, "_-", ",", "q=0.9", "\r\n", '"')
+    from jglue_app.ui import client_address, visitor
+
+    pieces = (
+        *("jg_visitor=", "jg_lang=", "=", ";", "ja", "en", "A" * 22, "_-", ",", "q=0.9", "\r\n", '"'),
+        *("1.2.3.4", "::ffff:1.2.3.4", "[2001:db8::1]:80", "fe80::1%eth0", "127.0.0.1", "unknown", "999"),
+    )
     text = text_maker(pieces, longest=5_000)
 
-    def make(rng: Random) -> tuple[str, str]:
-        return text(rng), text(rng)
+    def make(rng: Random) -> tuple[str, str, str]:
+        return text(rng), text(rng), text(rng)
 
-    def read(given: tuple[str, str]) -> object:
-        request = SimpleNamespace(
-            cookies={"jg_visitor": given[0], "jg_lang": given[1]},
-            headers={"accept-language": given[1]},
-            session_hash="s",
-        )
-        language = visitor.language(request)  # type: ignore[arg-type]
+    def place(made: tuple[str, str, str]) -> gr.Request:
+        names = (b"cookie", b"accept-language", b"x-forwarded-for")
+        headers = [(name, value.encode("utf-8", "replace")) for name, value in zip(names, made, strict=True)]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": ("127.0.0.1", 5)}
+        return gr.Request(Request(scope), session_hash="s")
+
+    def read(request: gr.Request) -> object:
+        language, id_ = visitor.language(request), visitor.visitor_id(request)
         assert language in LANGUAGES
-        return visitor.visitor_id(request), language  # type: ignore[arg-type]
+        assert id_ == "s" or visitor.is_visitor_id(id_)
+        assert id_.address == client_address.client_address(request) != ""
+        return id_, language
 
-    return Target("cookies of visitors", make, read)
+    return Target("cookies of visitors", make, read, [("jg_lang=ja", "en", "1.2.3.4, ::1")], place)
 
 
 def _keys(folder: Path) -> Target:

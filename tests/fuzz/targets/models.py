@@ -231,7 +231,7 @@ def _gguf(folder: Path) -> Target:
 
     def large() -> list[bytes]:
         texts = struct.pack("<IIQ", 9, 8, 120_000) + _text(b"") * 120_000
-        return [header[:24] + _text(b"a") + texts, header[:24] + b"\\0" * 1_000_000]
+        return [header[:24] + _text(b"a") + texts, header[:24] + b"\0" * 1_000_000]
 
     def read(path: Path) -> object:
         return file_type(path), list_entries(path)

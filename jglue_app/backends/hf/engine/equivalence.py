@@ -13,7 +13,7 @@ short sequence. It is made again beyond a threshold before a sequence is process
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from jglue_app import messages
 from jglue_app.backends.hf.engine import length_thresholds
 from jglue_app.backends.hf.engine.float32_weights import Float32Weights
+from jglue_app.backends.hf.memory import MemoryBudget, bytes_per_pair
 from jglue_app.messages import Message
 
 SHORT, SHORT_OF_LARGE = 40, 24
@@ -51,7 +52,7 @@ RECHECK_FACTOR = 4
 
 
 class StopRequested(Exception):  # noqa: N818  # A request, not an error.
-    """The caller asked to stop between two forward passes."""
+    """The caller asked to stop between two forward passes, or two layers of one."""
 
 
 class Unsupported(Exception):  # noqa: N818  # A fact about a model, not an error.
@@ -90,6 +91,8 @@ class ReferenceModel:
         self._model: Any = model
         self.attention: str = model.config._attn_implementation
         """The attention that the model was loaded with, by its name in transformers."""
+        self.bytes_per_pair = bytes_per_pair(model, self.attention)
+        """Bytes that this attention takes for every pair of tokens."""
         self.context_length = context_length
         """Most tokens of a sequence; None for no limit."""
         config = model.config.get_text_config()
@@ -104,6 +107,10 @@ class ReferenceModel:
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._special_ids = length_thresholds.special_ids(model.config)
         self._vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
+        head = model.get_output_embeddings()
+        scored = self._vocabulary_size if head is None else int(head.weight.shape[0])
+        self.logit_bytes = 0 if self._takes_logits_to_keep else scored * model.dtype.itemsize
+        """Bytes of logits for every token; 0 if the vocabulary is scored at the last positions alone."""
         large = model.device.type == "cpu" and model.num_parameters() >= LARGE
         self.in_float32 = model.dtype in (torch.bfloat16, torch.float16) and not large
         """Whether comparisons are made in float32, and the run in less."""
@@ -194,6 +201,10 @@ class ReferenceModel:
         self.clear_cache()
         self._model = self._float32_weights.model = None
 
+    def fits(self, tokens: int, memory: MemoryBudget, rows: int = 1) -> bool:
+        """Whether this forward pass over some sequences at once fits into memory, each as a whole."""
+        return memory.fits_alone(self.bytes_per_pair, tokens, rows, self.logit_bytes)
+
     # --- which sequences to compare ---
 
     @property
@@ -207,6 +218,35 @@ class ReferenceModel:
         if self._unknown_layers:
             thresholds.append(RECHECK_FACTOR * verified)
         return min(thresholds, default=None)
+
+    def comparison_length(self, verified: int, length: int) -> int | None:
+        """Tokens over which to compare before sequences of a length can run, after a comparison over `verified`; None
+        when no comparison is needed."""
+        thresholds = [size for size in self._thresholds if verified <= size < length]
+        if self._unknown_layers and length > RECHECK_FACTOR * verified:
+            thresholds.append(length - BEYOND)
+        return self._clip(max(thresholds) + BEYOND) if thresholds else None
+
+    def too_long_to_compare(
+        self, verified: int, lengths: Mapping[int, int], memory: MemoryBudget, rows: int = 1
+    ) -> set[int]:
+        """Which sequences are so long that the comparison before them does not fit into memory.
+
+        Args:
+            verified: tokens of the longest comparison so far.
+            lengths: number of a sequence → its tokens.
+            memory: what may be used.
+            rows: how many sequences are compared at once.
+        """
+        fits: dict[int | None, bool] = {None: True}
+        too_long: set[int] = set()
+        for i, length in lengths.items():
+            needed = self.comparison_length(verified, length)
+            if needed not in fits:
+                fits[needed] = self.fits(needed or 0, memory, rows)
+            if not fits[needed]:
+                too_long.add(i)
+        return too_long
 
     def length_to_verify(
         self, verified: int, length: int, should_stop: Callable[[], bool] = lambda: False
@@ -222,12 +262,9 @@ class ReferenceModel:
             NotCausalError: beyond the threshold, later tokens change what the model predicts after earlier ones.
             StopRequested: the caller asked to stop.
         """
-        thresholds = [size for size in self._thresholds if verified <= size < length]
-        if self._unknown_layers and length > RECHECK_FACTOR * verified:
-            thresholds.append(length - BEYOND)
-        if not thresholds:
+        needed = self.comparison_length(verified, length)
+        if needed is None:
             return None
-        needed = self._clip(max(thresholds) + BEYOND)
         if should_stop():
             raise StopRequested
         if self._rechecks_causality and needed > self.initial_length:

@@ -121,6 +121,10 @@ class PackedEngine:
     def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:
         """Summed log-probability of each answer's tokens; see `types.Backend`."""
         pending, rejected = encode_choices(prompts, self._encoder, self.limits, self.counters)
+        lengths = {i: longest_sequence({i: pairs}) for i, pairs in pending.items()}
+        for i in self._model.too_long_to_compare(lengths, self._memory):
+            rejected[i] = OUT_OF_MEMORY
+            del pending[i]
         if not self._verify_up_to(longest_sequence(pending), should_stop):
             return
         yield from rejected.items()
@@ -181,6 +185,10 @@ class PackedEngine:
     ) -> Iterator[Result]:
         """Greedy continuations; see `types.Backend`."""
         pending, rejected = encode_prompts(prompts, max_new_tokens, self._encoder, self.limits, self.counters)
+        lengths = {i: len(ids) for i, ids in pending.items()}
+        for i in self._model.too_long_to_compare(lengths, self._memory):
+            rejected[i] = OUT_OF_MEMORY
+            del pending[i]
         if not self._verify_up_to(max(map(len, pending.values()), default=0), should_stop):
             return
         yield from rejected.items()
@@ -242,8 +250,12 @@ class PackedEngine:
                 return
             longest = max(len(g.prompt) + len(g.new) for g in generations) + MAX_DRAFT_TOKENS
             threshold = self._model.next_threshold
-            if threshold is not None and longest > threshold and not self._verify_up_to(longest, should_stop):
-                return
+            if threshold is not None and longest > threshold:
+                if self._model.too_long_to_compare({0: longest}, self._memory):
+                    yield from ((generation.key, OUT_OF_MEMORY) for generation in generations)
+                    return
+                if not self._verify_up_to(longest, should_stop):
+                    return
             if len(generations) <= COMPACTION_THRESHOLD * len(cache.prompt_lengths):
                 cache = cache.select_rows([g.cache_row for g in generations])
                 for row, generation in enumerate(generations):
@@ -355,6 +367,8 @@ class PackedEngine:
         if not ids:
             return Prefix()
         self._cached_prefix = ([], {})
+        if not self._fits(0, length):
+            return Prefix()
         try:
             _, _, kv = self._model.prefill([build_trie([ids])], keep=True, should_stop=should_stop)
         except StopRequested:
@@ -369,8 +383,14 @@ class PackedEngine:
         return group_prompts(sequences, share=self._optimizations.prefix_sharing)
 
     def _too_large(self, group: PromptGroup) -> bool:
-        """Whether the keys and values of a group, which are copied once, would not fit into memory."""
-        return not self._memory.fits(2 * self._memory.kv_bytes * group.tokens)
+        """Whether a group would not fit into memory beside the prefix."""
+        return not self._fits(len(self._cached_prefix[0]), group.tokens)
+
+    def _fits(self, prefix_tokens: int, tokens: int) -> bool:
+        """Whether keys and values of a prefix and of tokens after it, which are copied once, fit into memory together
+        with what one chunk of the tokens takes."""
+        kept = self._memory.kv_bytes * (prefix_tokens + 2 * tokens)
+        return self._memory.fits(kept + self._model.chunk_bytes(prefix_tokens, tokens, self._memory.activation_bytes))
 
     def _in_batches(
         self,

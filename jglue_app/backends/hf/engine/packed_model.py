@@ -6,7 +6,8 @@ every token attends to its own branch alone, and the prefix that all share is ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     ReferenceModel,
     StopRequested,
     Unsupported,
+    stopped_between_layers,
     use_attention,
 )
 from jglue_app.backends.hf.engine.kv_cache import DecodeCache, DecodeStep, LayerKV
@@ -28,7 +30,7 @@ from jglue_app.backends.hf.engine.lm_head import LMHead, LogitTransform
 from jglue_app.backends.hf.engine.packed_attention import ForwardContext, Segment, forward_context
 from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
 from jglue_app.backends.hf.engine.trie import Trie, build_trie
-from jglue_app.backends.hf.memory import MASK_BYTES, config_sizes
+from jglue_app.backends.hf.memory import MASK_BYTES, MemoryBudget, config_sizes
 from jglue_app.messages import Message
 
 MIN_CHUNK_TOKENS = 32
@@ -99,7 +101,7 @@ class PackedModel:
             prefix_kv: keys and values of a prefix that all share.
             prefix_length: its tokens.
             keep: return keys and values.
-            should_stop: called between chunks.
+            should_stop: called before every layer.
 
         Returns:
             Hidden states (tokens, width), where each trie starts, and the keys and values if they are kept.
@@ -117,7 +119,7 @@ class PackedModel:
         context = ForwardContext(segments, prefix_kv, prefix_length, {} if keep else None)
         ids = [token for s in segments for token in s.trie.tokens]
         positions = [prefix_length + depth for s in segments for depth in s.trie.depths]
-        states = self._forward(ids, positions, context, "prefill")
+        states = self._forward(ids, positions, context, "prefill", should_stop)
         return states, [s.start for s in segments], context.new_kv or {}
 
     def _chunk_size(self, prefix_length: int, tokens: int) -> int:
@@ -126,6 +128,13 @@ class PackedModel:
             return self.chunk_tokens
         bytes_per_token = self._mask_bytes_per_pair * max(1, prefix_length + tokens)
         return min(self.chunk_tokens, max(MIN_CHUNK_TOKENS, self.max_mask_bytes // bytes_per_token))
+
+    def chunk_bytes(self, prefix_length: int, tokens: int, activation_bytes: int) -> int:
+        """Bytes that one chunk of a number of tokens takes for its masks, and for the activations of each token."""
+        size = min(tokens, self._chunk_size(prefix_length, tokens))
+        # Masks of every query head, and what they are copied from: one with a window and one without.
+        pair_bytes = self._mask_bytes_per_pair + 2
+        return size * (pair_bytes * (prefix_length + tokens) + activation_bytes)
 
     def _prefill_in_chunks(
         self,
@@ -139,12 +148,10 @@ class PackedModel:
         states: list[torch.Tensor] = []
         kv = prefix_kv
         for first in range(0, len(trie.tokens), size):
-            if states and should_stop():
-                raise StopRequested
             end = min(first + size, len(trie.tokens))
             context = ForwardContext([Segment(trie, 0, first, end)], kv, prefix_length, {})
             positions = [prefix_length + depth for depth in trie.depths[first:end]]
-            states.append(self._forward(trie.tokens[first:end], positions, context, "prefill"))
+            states.append(self._forward(trie.tokens[first:end], positions, context, "prefill", should_stop))
             new_kv = context.new_kv or {}
             kv = new_kv if kv is None else {layer: _concatenated(kv[layer], added) for layer, added in new_kv.items()}
         if not keep:
@@ -157,11 +164,17 @@ class PackedModel:
         return self._forward(tokens, step.positions.tolist(), ForwardContext(decode_step=step), "decode")
 
     def _forward(
-        self, ids: Sequence[int], positions: Sequence[int], context: ForwardContext, phase: Phase
+        self,
+        ids: Sequence[int],
+        positions: Sequence[int],
+        context: ForwardContext,
+        phase: Phase,
+        should_stop: Callable[[], bool] | None = None,
     ) -> torch.Tensor:
         use_attention(self._model, packed_attention.NAME)
         self.counters.forward_tokens += len(ids)
-        with forward_context(context), torch.inference_mode(), self.counters.timed(phase):
+        stopped = nullcontext() if should_stop is None else stopped_between_layers(self._model, should_stop)
+        with forward_context(context), torch.inference_mode(), self.counters.timed(phase), stopped:
             states: torch.Tensor = self._body(
                 input_ids=torch.tensor([list(ids)], device=self.device),
                 position_ids=torch.tensor([list(positions)], device=self.device),
@@ -199,13 +212,18 @@ class PackedModel:
         try:
             needed = self._reference.length_to_verify(self.verified_length, length, should_stop)
             if needed is not None:
-                self.verify(needed)
+                with stopped_between_layers(self._model, should_stop):
+                    self.verify(needed)
         except (NotCausalError, Unsupported, StopRequested):
             raise
         except Exception as e:  # Memory, or code of the model: of any kind.
             raise _failed(e) from e
         finally:
             self._reference.clear_cache()
+
+    def too_long_to_compare(self, lengths: Mapping[int, int], memory: MemoryBudget) -> set[int]:
+        """Which sequences, number → tokens, are so long that the comparison before them does not fit into memory."""
+        return self._reference.too_long_to_compare(self.verified_length, lengths, memory)
 
     def verify(self, length: int) -> None:
         """Compare with the model itself, over sequences of a number of tokens.

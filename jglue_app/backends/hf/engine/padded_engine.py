@@ -112,11 +112,15 @@ class PaddedEngine:
         """Greedy continuations; see `types.Backend`."""
         pending, rejected = encode_prompts(prompts, max_new_tokens, self._encoder, self.limits, self.counters)
         expected = min(max_new_tokens, EXPECTED_NEW_TOKENS)
-        if not self.model.verify_up_to(max((len(ids) + expected for ids in pending.values()), default=0), should_stop):
+        lengths = {i: len(ids) + expected for i, ids in pending.items()}
+        for i in self.model.too_long_to_compare(lengths, self._memory):
+            rejected[i] = OUT_OF_MEMORY
+            del pending[i], lengths[i]
+        if not self.model.verify_up_to(max(lengths.values(), default=0), should_stop):
             return
         yield from rejected.items()
         identical = group_identical({i: (tuple(ids), prompts[i].stop) for i, ids in pending.items()})
-        prefix_length = self._prefix([pending[i] for i in identical])
+        prefix_length = self._prefix([pending[i] for i in identical], should_stop)
 
         def run(batch: list[Row]) -> Results:
             stops = [prompts[i].stop for i, _ in batch]
@@ -175,6 +179,10 @@ class PaddedEngine:
         """
         started = time.perf_counter()
         pending, rejected = encode_choices(prompts, self._encoder, self.limits, self.counters)
+        lengths = {i: longest_sequence({i: pairs}) for i, pairs in pending.items()}
+        for i in self.model.too_long_to_compare(lengths, self._memory):
+            rejected[i] = OUT_OF_MEMORY
+            del pending[i]
         if not self.model.verify_up_to(longest_sequence(pending), should_stop):
             return
         yield from rejected.items()
@@ -190,7 +198,7 @@ class PaddedEngine:
         scores = {i: [0.0] * len(pairs) for i, pairs in pending.items()}
         errors: dict[int, RunError] = {}
         # Of each at least the token before its answer is left after the prefix.
-        prefix_length = self._prefix([context for pairs in pending.values() for context, _ in pairs])
+        prefix_length = self._prefix([context for pairs in pending.values() for context, _ in pairs], should_stop)
 
         def run(batch: list[Row]) -> Results:
             answers = [[answer for _, _, answer in uses[key]] for key, _ in batch]
@@ -234,16 +242,19 @@ class PaddedEngine:
 
     # --- the shared prefix, and batches ---
 
-    def _prefix(self, sequences: list[list[int]]) -> int:
+    def _prefix(self, sequences: list[list[int]], should_stop: Callable[[], bool]) -> int:
         """Tokens of the prefix that all sequences share and whose keys and values are cached; computes these."""
         if not self.model.shares_prefix or self.mode != PADDED or not sequences:
             return 0
         ids, is_cached = shared_prefix(sequences, self.model.cached_prefix)
         if ids and not is_cached:
-            if not self._memory.fits(self.model.bytes_per_pair * len(ids) ** 2 + self._memory.kv_bytes * len(ids)):
+            if not self.model.fits(len(ids), self._memory):
                 return 0
             try:
-                self.model.cache_prefix(ids)
+                with self.model.stopped_between_layers(should_stop):
+                    self.model.cache_prefix(ids)
+            except StopRequested:
+                return 0
             except (RuntimeError, MemoryError) as e:
                 raise_unless_out_of_memory(e)
                 return 0
@@ -263,7 +274,7 @@ class PaddedEngine:
             kv_tokens = len(todo[0][1]) + new_tokens
             forward_tokens = kv_tokens - prefix_length
             count = self._batch_size(todo, forward_tokens, kv_tokens)
-            if not self._memory.fits(self.model.bytes_per_pair * kv_tokens**2 + self._memory.kv_bytes * kv_tokens):
+            if not self.model.fits(kv_tokens, self._memory):
                 yield todo[0][0], OUT_OF_MEMORY
                 del todo[0]
                 continue

@@ -8,7 +8,7 @@ forward pass on one sequence before it is used.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     stopped_between_layers,
 )
 from jglue_app.backends.hf.engine.outputs import raise_unless_out_of_memory
-from jglue_app.backends.hf.memory import bytes_per_pair, is_out_of_memory
+from jglue_app.backends.hf.memory import MemoryBudget, is_out_of_memory
 from jglue_app.errors import first_line
 from jglue_app.messages import Joined, Message, mark
 
@@ -85,11 +85,8 @@ class PaddedModel:
         # transformers has called it `cache` since 5.24.
         self._cache_argument = "cache" if "cache" in forward else "past_key_values"
         self.device: torch.device = model.device
-        vocabulary = model.get_output_embeddings().weight.shape[0]
-        self.logit_bytes = 0 if self._takes_logits_to_keep else vocabulary * model.dtype.itemsize
+        self.logit_bytes = reference.logit_bytes
         """Bytes of logits for every token of a batch; 0 if the vocabulary is scored at the last positions alone."""
-        self.bytes_per_pair = bytes_per_pair(model)
-        """Bytes of attention for every pair of tokens."""
         self.counters = Counters()
         self._cached_prefix: tuple[list[int], PrefixKV] = ([], [])
         self._context_length = reference.context_length
@@ -125,6 +122,10 @@ class PaddedModel:
     def stopped_between_layers(self, should_stop: Callable[[], bool]) -> AbstractContextManager[None]:
         """While it runs, raise StopRequested before the next layer once it is to stop."""
         return stopped_between_layers(self._model, should_stop)
+
+    def fits(self, tokens: int, memory: MemoryBudget) -> bool:
+        """Whether a sequence of so many tokens fits into memory, which runs as a whole."""
+        return self._reference.fits(tokens, memory)
 
     def logits(self, inputs: dict[str, torch.Tensor], prefix_length: int, last: int) -> torch.Tensor:
         """Logits after the last tokens of each row, (rows, last, vocabulary).
@@ -229,12 +230,20 @@ class PaddedModel:
         try:
             needed = self._reference.length_to_verify(self._verified_length, length, should_stop)
             if needed is not None:
-                self._find_mode(needed)
+                with self.stopped_between_layers(should_stop):
+                    self._find_mode(needed)
         except StopRequested:
             return False
         finally:
             self._reference.clear_cache()
         return True
+
+    def too_long_to_compare(self, lengths: Mapping[int, int], memory: MemoryBudget) -> set[int]:
+        """Which sequences, number → tokens, are so long that the comparison before them does not fit into memory."""
+        if self._mode_is_fixed:
+            return set()
+        rows = 1 if self.mode.rows == "single" else 2
+        return self._reference.too_long_to_compare(self._verified_length, lengths, memory, rows)
 
     def _find_mode(self, length: int) -> None:
         """Set the fastest mode, from the present one on, that gives what the model gives alone."""
@@ -244,7 +253,7 @@ class PaddedModel:
                 if mode != UNCACHED:
                     with self.counters.uncounted():
                         self._verify(mode, length)
-            except NotCausalError:
+            except (NotCausalError, StopRequested):
                 raise
             except Exception as e:  # A model may fail with several sequences in any way.
                 if is_out_of_memory(e) and length > self._reference.initial_length:

@@ -184,7 +184,7 @@ def _result(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
         if e.code is not None and e.code == -getattr(signal, "SIGXCPU", 0):
             raise _too_long(name) from None
-        if e.code is not None and e.code == -getattr(signal, "SIGKILL", 0):
+        if e.killed:
             raise _too_much_memory(name) from None
         raise ModelError(
             "The process that renders the chat template of {name} ended without a result (exit code {code}). Choose "
