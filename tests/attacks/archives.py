@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jglue_app.results import archive, showcase
@@ -41,14 +41,15 @@ def attack_in(parent: Path, mutants: int) -> Iterator[Outcome]:
     secret = parent / "secret.txt"
     whole = archive.pack(showcase.run_folder(showcase.run_names()[0]), folder / "whole.zip")
     made = [make(folder / f"{name}.zip", whole, secret) for name, make in harmful_archives.HARMFUL.items()]
-    yield from _tried(BOMB, made, folder / "runs")
-    yield from _tried(LOG, harmful_logs.write_all(folder / "logs"), folder / "runs-of-logs")
-    yield from _tried(MUTATED, list(_mutants(whole, folder / "mutants", mutants)), folder / "runs-of-mutants")
+    kinds = dict.fromkeys(made, BOMB)
+    kinds |= dict.fromkeys(harmful_logs.write_all(folder / "logs"), LOG)
+    kinds |= dict.fromkeys(_mutants(whole, folder / "mutants", mutants), MUTATED)
+    yield from _tried(kinds, folder / "runs")
 
 
-def _tried(kind: str, files: list[Path], runs: Path) -> Iterator[Outcome]:
+def _tried(kinds: Mapping[Path, str], runs: Path) -> Iterator[Outcome]:
     """Import each in one child, which says what became of it, and starts again after a file that ended it."""
-    left = files
+    left = list(kinds)
     while left:
         command = [sys.executable, "-m", "tests.attacks.import_child", str(runs), *map(str, left)]
         environment = {**os.environ, "JGLUE_RUNS_DIR": str(runs), "JGLUE_MODE": "local", "OPENBLAS_NUM_THREADS": "1"}
@@ -57,14 +58,15 @@ def _tried(kind: str, files: list[Path], runs: Path) -> Iterator[Outcome]:
         )
         said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         for file, row in zip(left, said, strict=False):
-            yield Outcome(kind, file.name, row["through"])
+            yield Outcome(kinds[file], file.name, row["through"])
         if len(said) < len(left):
             last = (done.stderr.strip().splitlines() or [""])[-1]
-            yield Outcome(kind, left[len(said)].name, f"the process ended with {done.returncode}: {last}")
+            ended = left[len(said)]
+            yield Outcome(kinds[ended], ended.name, f"the process ended with {done.returncode}: {last}")
         left = left[len(said) + 1 :]
     for path in runs.rglob("*"):
         if path.is_symlink():
-            yield Outcome(kind, path.name, "a link was unpacked")
+            yield Outcome(BOMB, path.name, "a link was unpacked")
     shutil.rmtree(runs, ignore_errors=True)
 
 

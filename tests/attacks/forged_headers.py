@@ -130,7 +130,7 @@ def _mcp(world: World, url: str) -> Iterator[Outcome]:
 
 def _forwarded(world: World) -> Iterator[Outcome]:
     """What a server says of itself must not be what a stranger claims."""
-    for headers in (
+    forged: tuple[dict[str, str], ...] = (
         *(
             {"x-forwarded-host": EVIL},
             {"x-forwarded-host": EVIL, "x-forwarded-proto": "https"},
@@ -149,16 +149,13 @@ def _forwarded(world: World) -> Iterator[Outcome]:
             {"cookie": f'jg_lang=<i>{MARK}; jg_visitor="><i>{MARK}'},
             {"user-agent": f"<i>{MARK}"},
         ),
-    ):
+    )
+    paths = ("/", "/config", "/gradio_api/info", "/?lang=en", "/theme.css", "/manifest.json")
+    for path, headers in world.pairs(paths, forged):
         with Program(world, headers=headers) as program:
-            for path in ("/", "/config", "/gradio_api/info", "/?lang=en", "/theme.css", "/manifest.json"):
-                answer = program.get(path)
-                cooked = any(EVIL in line for line in _headers_of(program, path))
-                seen = EVIL in answer.text or MARK in answer.text
-                yield Outcome(
-                    FORGED, f"{path} with {headers}", "it is in the answer" if seen or cooked else answer.fault
-                )
-
-
-def _headers_of(program: Program, path: str) -> list[str]:
-    return [f"{name}: {value}" for name, value in program.http.get(path).headers.items()]
+            response = program.http.get(path)
+            told = "\n".join((response.text, *(f"{name}: {value}" for name, value in response.headers.items())))
+            world.answers.append((path, told))
+            seen = EVIL in told or MARK in told
+            fault = Answer(response.status_code < 400, response.text, response.status_code).fault
+            yield Outcome(FORGED, f"{path} with {headers}", "it is in the answer" if seen else fault)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 from playwright.sync_api import Error as BrowserError
@@ -54,7 +55,8 @@ class Watched:
         dialog.dismiss()
 
     def _requested(self, url: str) -> None:
-        if "canary.attack.test" in url.split("?")[0]:
+        # What a visitor opens may have the name in its path; what counts is the host that is asked.
+        if (urlsplit(url).hostname or "").endswith("canary.attack.test"):
             self.hits.append(f"loaded {url}")
 
     def open(self, url: str) -> None:
