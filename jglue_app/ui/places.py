@@ -38,16 +38,29 @@ class PlacesMiddleware:
         self._app, self._page = app, page
         self._outside: Counter[str] = Counter()
         """Address → events that wait for a place."""
+        self._entering: Counter[str] = Counter()
+        """Address → events that have a place and are not yet in the queue: many may come in the same moment."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         joins = scope["type"] == "http" and scope["method"] == "POST" and _JOINS.search(scope["path"])
-        if joins and not await self._has_place(client_address(scope)):
+        if not joins:
+            await self._app(scope, receive, send)
+            return
+        address = client_address(scope)
+        if not await self._has_place(address):
             await _refuse(scope, send)
             return
-        await self._app(scope, receive, send)
+        self._entering[address] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._entering[address] -= 1
+            if not self._entering[address]:
+                del self._entering[address]
 
     async def _has_place(self, address: str) -> bool:
-        """Wait for a place; False if there is none in time, or too many of the address wait already."""
+        """Wait for a place; False if there is none in time, or too many of the address wait already. Nothing else goes
+        on between a True and the caller's next step."""
         if self._waiting(address) < MAX_WAITING:
             return True
         if self._outside[address] >= MAX_OUTSIDE:
@@ -67,7 +80,8 @@ class PlacesMiddleware:
 
     def _waiting(self, address: str) -> int:
         queues = self._page._queue.event_queue_per_concurrency_id.values()
-        return sum(client_address(event.request) == address for of in queues for event in of.queue)
+        queued = sum(client_address(event.request) == address for of in queues for event in of.queue)
+        return queued + self._entering[address]
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
