@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,13 @@ from jglue_app.ui.open_routes import Body, Route
 
 MAX_DEPTH = 50
 """Of lists and objects within each other; what the page and its programs send has about five."""
+MAX_VALUES = 100_000
+"""Of numbers, texts, lists and objects together: reading them holds the whole server up. A page sends some hundreds."""
+MAX_DIGITS = 400
+"""Of a whole number: those of the largest fraction. Reading takes time that grows with the square of them."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A text with its marks; one that does not end goes to the end of the body, so that each byte is looked at once."""
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 NO_JSON = mark("The body of this call is no JSON that can be read ({reason}). Correct the call.")
@@ -100,10 +107,12 @@ def read_json(raw: bytes) -> Any:
     """The value of a body.
 
     Raises:
-        InputError: it is no JSON, has NaN or infinity, half a surrogate pair, or too many levels.
+        InputError: it is no JSON, has NaN or infinity, half a surrogate pair, too many levels or too many values.
     """
+    if _values(raw) > MAX_VALUES:
+        raise InputError(NO_JSON, reason=Message("it has more than {most:,} values", most=MAX_VALUES))
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_number, parse_float=_finite, parse_int=_not_too_long)
         depth = _depth(value)
     except (ValueError, RecursionError) as e:
         reason = {
@@ -265,6 +274,26 @@ class _NotANumberError(ValueError):
 
 def _no_number(text: str) -> Never:
     raise _NotANumberError(text)
+
+
+def _finite(text: str) -> float:
+    """A fraction, unless it is so large that it would be read as infinity."""
+    value = float(text)
+    if math.isinf(value):
+        _no_number(text)
+    return value
+
+
+def _not_too_long(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        _no_number(text)
+    return int(text)
+
+
+def _values(raw: bytes) -> int:
+    """The most values that a body can hold, without reading it."""
+    bare = _TEXT.sub(b"", raw)
+    return sum(map(bare.count, (b",", b"[", b"{")))
 
 
 def _depth(value: Any) -> int:

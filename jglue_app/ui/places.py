@@ -50,16 +50,29 @@ class PlacesMiddleware:
         self._counted_at = -POLL_S
         self._addresses: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         """Request → where it comes from: finding it takes longer than counting."""
+        self._entering: Counter[str] = Counter()
+        """Address → events that have a place and are not yet in the queue: many may come in the same moment."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         joins = scope["type"] == "http" and scope["method"] == "POST" and _JOINS.search(scope["path"])
-        if joins and not await self._has_place(client_address(scope)):
+        if not joins:
+            await self._app(scope, receive, send)
+            return
+        address = client_address(scope)
+        if not await self._has_place(address):
             await _refuse(scope, send)
             return
-        await self._app(scope, receive, send)
+        self._entering[address] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._entering[address] -= 1
+            if not self._entering[address]:
+                del self._entering[address]
 
     async def _has_place(self, address: str) -> bool:
-        """Wait for a place; False if there is none in time, or too many of the address wait already."""
+        """Wait for a place; False if there is none in time, or too many of the address wait already. Nothing else goes
+        on between a True and the caller's next step."""
         if self._takes_place(address):
             return True
         if self._outside[address] >= MAX_OUTSIDE:
@@ -83,7 +96,7 @@ class PlacesMiddleware:
             queue = self._page._queue
             waiting = (event for of in queue.event_queue_per_concurrency_id.values() for event in of.queue)
             answered = (event for events in queue.active_jobs if events for event in events)
-            self._waiting = Counter(self._address(event.request) for event in waiting)
+            self._waiting = Counter(self._address(event.request) for event in waiting) + self._entering
             self._answered = Counter(self._address(event.request) for event in answered)
             self._counted_at = time.monotonic()
         if self._waiting[address] >= MAX_WAITING or self._answered[address] >= MAX_ANSWERED:

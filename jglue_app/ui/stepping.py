@@ -81,10 +81,12 @@ def stepped(handler: Callable[..., Iterator[Any]], unread: Unread = lambda _: 0)
         request = next((value for value in args if isinstance(value, gr.Request)), None)
         session = str(request.session_hash) if request is not None else ""
         run, results = _Run(), handler(*args, **kwargs)
+        # Of those that say how long the queue is no handler has sent any, and there may be hundreds.
+        before = unread(session)
         end = object()
         try:
             while True:
-                if not await _page_reads(lambda: unread(session)):
+                if not await _page_reads(lambda: unread(session) - before):
                     return
                 with _running(run):
                     value = await _in_thread(lambda: next(results, end))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,8 +117,6 @@ def cpu_of_children() -> float:
 
 
 def test_a_forked_process_has_a_renderer_of_its_own() -> None:
-    import os
-
     of_model, turns = tokenizer("{{ messages[0].content }}"), [{"role": "user", "content": "前"}]
     assert render_template(of_model, "M", turns) == "前"
     reader, writer = os.pipe()
@@ -131,6 +132,21 @@ def test_a_forked_process_has_a_renderer_of_its_own() -> None:
         assert pipe.read().decode() == "子"
     os.waitpid(child, 0)
     assert texts == {f"親{k}" for k in range(50)}
+
+
+def test_a_renderer_that_was_killed_from_outside_is_replaced() -> None:
+    of_model = tokenizer("{{ messages[0].content }}")
+    assert render_template(of_model, "M", turn("前")) == "前"
+    worker = chat_template._renderer._process
+    assert worker is not None
+
+    # Stopped, it takes the request and gives no answer; then it is killed, as by a system without memory.
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    killing = threading.Timer(0.5, worker.kill)
+    killing.start()
+
+    assert render_template(of_model, "M", turn("後")) == "後"
+    killing.join()
 
 
 def turn(text: str) -> list[Mapping[str, str]]:

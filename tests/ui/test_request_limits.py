@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from jglue_app.errors import InputError
 from jglue_app.ui import request_limits
-from jglue_app.ui.call_check import MAX_DEPTH, page_calls, read_json
+from jglue_app.ui.call_check import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, page_calls, read_json
 from jglue_app.ui.open_routes import open_routes
 from jglue_app.ui.request_limits import LOCAL, PUBLIC, Limits, LimitsMiddleware, RefusedError, UploadBudget
 
@@ -135,6 +136,11 @@ def test_a_public_server_takes_no_files_and_no_direct_long_action(page: gr.Block
         (b"\xff\xfe{", "UTF-8"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -Infinity}', "NaN"),
+        (b'{"a": [1, 1e400]}', "NaN"),
+        (b'{"a": -1e999}', "NaN"),
+        (b'{"a": ' + b"9" * (MAX_DIGITS + 1) + b"}", "NaN"),
+        (b"[" + b"[]," * MAX_VALUES + b"[]]", "values"),
+        (b'["a", ' + b'{"":0},' * MAX_VALUES + b'"' + b'\\"' * 9, "values"),
         (b"[" * 100_000, "levels"),
         (b"[" * (MAX_DEPTH + 1) + b"1" + b"]" * (MAX_DEPTH + 1), "levels"),
         (b'{"a": "\\ud800"}', "surrogate"),
@@ -150,6 +156,10 @@ def test_all_other_json_is_read() -> None:
     value = {"a": ["\U0001f600", "é", 1e300, None, True], "b": {}}
     assert read_json(b'{"a": ["\\ud83d\\ude00", "\\u00e9", 1e300, null, true], "b": {}}') == value
     assert read_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    assert read_json(b"[" + b"1," * (MAX_VALUES - 2) + b"1]") == [1] * (MAX_VALUES - 1)
+    # What stands within a text is no value.
+    table = {"table": '"a","b",[{' * MAX_VALUES, "n": int("9" * MAX_DIGITS)}
+    assert read_json(json.dumps(table).encode()) == table
 
 
 @pytest.mark.parametrize(

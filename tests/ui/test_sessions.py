@@ -171,6 +171,29 @@ def test_an_address_follows_only_so_many_jobs_at_once(page: gr.Blocks, monkeypat
     assert flood.post("/gradio_api/queue/join").status_code == 200
 
 
+def test_events_that_come_in_one_moment_have_no_more_places(page: gr.Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "TIMEOUT_S", 0.1)
+    entered = 0
+
+    async def slow(*_: Any) -> None:
+        nonlocal entered
+        entered += 1
+        await asyncio.sleep(0.3)
+
+    async def flood() -> None:
+        served = PlacesMiddleware(slow, page)
+        path = "/gradio_api/queue/join"
+        scope = {"type": "http", "method": "POST", "path": path, "client": ("203.0.113.1", 5), "headers": []}
+        await asyncio.gather(*(served(scope, nothing, nothing) for _ in range(100)))
+        assert not served._entering
+
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    asyncio.run(flood())
+    assert entered == MAX_WAITING
+
+
 # --- one document for a crowd -----------------------------------------------------------------------------
 
 

@@ -115,3 +115,12 @@ def test_a_page_that_does_not_read_is_told_no_more_and_then_left(monkeypatch: py
 
     assert asyncio.run(read()) == list(range(1, stepping.MAX_UNREAD + 2))
     assert computed == stepping.MAX_UNREAD + 1
+
+
+def test_messages_of_the_queue_itself_keep_no_handler_from_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place is for few handlers, and the queue tells all that wait of each that begins."""
+    monkeypatch.setattr(stepping, "UNREAD_TIMEOUT_S", 0.3)
+
+    steps = stepped(counts, lambda _: 10 * stepping.MAX_UNREAD)(PAGE, 3, 0)
+
+    assert asyncio.run(all_of(steps)) == [0, 1, 2]

@@ -49,22 +49,34 @@ class _Renderer:
         self._number = 0
 
     def render(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The worker's result; raises what `ChildProcess.result` does, and OSError if there can be no process."""
+        """The worker's result; raises what `ChildProcess.result` does, and OSError if there can be no process.
+
+        A process that was killed from outside is replaced once: it is the first to go where the machine has no memory
+        left, also while it waits for work, and then the template is not to blame.
+        """
         with self._lock:
-            deadline = time.monotonic() + WALL_SECONDS
             try:
-                process = self._running()
-                self._number += 1
-                process.send({"request": self._number, **request})
-                result = process.result(should_stop=lambda: time.monotonic() > deadline)
-                if result.pop("request") not in (self._number, None):
-                    raise ChildExitError(None, ())
-            except BaseException:
-                self._close()
-                raise
-            if result.get("exceeded") == "memory":
-                self._close()
-            return result
+                return self._rendered(request)
+            except ChildExitError as e:
+                if e.code != -9:
+                    raise
+                return self._rendered(request)
+
+    def _rendered(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        deadline = time.monotonic() + WALL_SECONDS
+        try:
+            process = self._running()
+            self._number += 1
+            process.send({"request": self._number, **request})
+            result = process.result(should_stop=lambda: time.monotonic() > deadline)
+            if result.pop("request") not in (self._number, None):
+                raise ChildExitError(None, ())
+        except BaseException:
+            self._close()
+            raise
+        if result.get("exceeded") == "memory":
+            self._close()
+        return result
 
     def _running(self) -> ChildProcess:
         if self._process is not None and self._process.alive:
