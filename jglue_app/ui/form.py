@@ -19,7 +19,7 @@ from jglue_app.settings import Settings
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import RunControls, SideControls
 from jglue_app.ui.enough_items import enough_items
-from jglue_app.ui.events import PRIVATE, Updates, Values, changes_of
+from jglue_app.ui.events import FOLLOWS_JOB, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.price_box import PriceBox, estimated
 from jglue_app.ui.state import AppState
@@ -89,7 +89,7 @@ class RequestForm:
             yield from estimated(state, visitor_id(request), asked, language(request))
 
         shown = errors_shown_in(self.price.answer, estimate)
-        self.price.ask.click(shown, set(self.inputs), self.price.answer, **PRIVATE, concurrency_limit=4)
+        self.price.ask.click(shown, set(self.inputs), self.price.answer, **FOLLOWS_JOB)
         return [
             gr.on(
                 changes_of([side.by_name["format"]]),

@@ -44,6 +44,8 @@ TIME_SLICE_S = 20.0
 """How long a preemptible job answers items at least before it lets waiting jobs run."""
 MAX_CPU_JOBS = 2
 """Jobs without the accelerator that run at the same time, over all owners; others wait."""
+MAX_CPU_JOBS_OF_ADDRESS = 8
+"""Of these, those of one address that run or wait at the same time, on a public server."""
 KEPT_S = 3_600.0
 """How long a public server remembers a job that has ended and at which nobody looks."""
 REAP_INTERVAL_S = 1.0
@@ -127,25 +129,35 @@ class Jobs:
         """Begin a job that needs a processor for a moment and no accelerator, such as tokenizing one prompt. It does
         not count as the owner's active job, and only a few run at a time; the owner's next one of a kind takes the
         place of the one before it. `work` has to check `job.stop` itself.
+
+        Raises:
+            BusyError: on a public server, too many of one address wait.
         """
         job = Job(secrets.token_urlsafe(16), str(owner), kind, address=address_of(owner))
         with self._lock:
             before = self._cpu_jobs.get((job.owner, kind))
+            others = [other for other in self._cpu_jobs.values() if other is not before and other.active]
+            of_address = sum(other.address == job.address for other in others)
+            if self._settings.public and job.address and of_address >= MAX_CPU_JOBS_OF_ADDRESS:
+                raise BusyError(
+                    "From your network this server is asked for too much at once. Try it again in a moment."
+                )
             self._cpu_jobs[job.owner, kind] = job
         if before is not None and self._settings.public:
             self.stop(before)
 
         def wait_and_work(job: Job) -> None:
             job.state = "waiting"
-            while not self._cpu_slots.acquire(timeout=0.2):
-                if job.stop.is_set():
-                    return
+            has_slot = False
             try:
+                while not (has_slot or job.stop.is_set()):
+                    has_slot = self._cpu_slots.acquire(timeout=0.2)
                 if not job.stop.is_set():
                     job.state = "running"
                     work(job)
             finally:
-                self._cpu_slots.release()
+                if has_slot:
+                    self._cpu_slots.release()
                 with self._lock:
                     if self._cpu_jobs.get((job.owner, kind)) is job:
                         del self._cpu_jobs[job.owner, kind]

@@ -27,12 +27,15 @@ MAX_WAITING = 16
 """Events of one address that wait in the queue at the same time."""
 MAX_ANSWERED = 250
 """Events of one address that are answered at the same time: those that follow a job take as long as it does."""
+MAX_STREAMS = 256
+"""Open streams of one address: each page has two at most."""
 MAX_OUTSIDE = 64
 """Events of one address that wait for such a place; more are refused."""
 TIMEOUT_S = 30.0
 """How long an event waits for a place."""
 POLL_S = 0.05
 """How often those outside look whether there is a place, and what is in the queue is counted."""
+_STREAMS = re.compile(r"/gradio_api/(queue/data|heartbeat/|call/[^/]+/)")
 _JOINS = re.compile(r"/gradio_api/(queue/join|call/)")
 
 
@@ -50,25 +53,30 @@ class PlacesMiddleware:
         self._counted_at = -POLL_S
         self._addresses: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         """Request → where it comes from: finding it takes longer than counting."""
+        self._streams: Counter[str] = Counter()
+        """Address → open streams."""
         self._entering: Counter[str] = Counter()
         """Address → events that have a place and are not yet in the queue: many may come in the same moment."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         joins = scope["type"] == "http" and scope["method"] == "POST" and _JOINS.search(scope["path"])
-        if not joins:
+        streams = scope["type"] == "http" and scope["method"] == "GET" and _STREAMS.search(scope["path"])
+        if not (joins or streams):
             await self._app(scope, receive, send)
             return
         address = client_address(scope)
-        if not await self._has_place(address):
+        has_place = await self._has_place(address) if joins else self._streams[address] < MAX_STREAMS
+        if not has_place:
             await _refuse(scope, send)
             return
-        self._entering[address] += 1
+        counted = self._entering if joins else self._streams
+        counted[address] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._entering[address] -= 1
-            if not self._entering[address]:
-                del self._entering[address]
+            counted[address] -= 1
+            if not counted[address]:
+                del counted[address]
 
     async def _has_place(self, address: str) -> bool:
         """Wait for a place; False if there is none in time, or too many of the address wait already. Nothing else goes

@@ -6,6 +6,8 @@ guard of the page turns their errors into `gr.Error`.
 
 from __future__ import annotations
 
+import inspect
+
 from gradio.events import api
 
 from jglue_app.ui.endpoints import audit, lab, runs, stored
@@ -22,5 +24,6 @@ def build(state: AppState) -> None:
         *lab.endpoints(state),
     ):
         read = function if function.__name__ in runs.READ_AS_FORM else typed(function)
-        api(read, concurrency_limit=16)
+        # What follows a job only waits; a client that reads nothing of it must keep no place from others.
+        api(read, concurrency_limit=None if inspect.isgeneratorfunction(function) else 16)
     stored.build_file_endpoints(state)

@@ -88,7 +88,7 @@ class CompareTab:
             api_visibility="private",
             queue=False,
         )
-        check = {**LATEST, "concurrency_limit": 4}
+        check = {**LATEST, **FOLLOWS_JOB}
         opened = [*form.changes, self.own.expand, self.settings.expand]
         gr.on(opened, self.check_prompts, inputs, self.verdict, **check)
         for chosen in form.connect(self.state):

@@ -75,7 +75,7 @@ class FullTab:
         inputs: set[Block] = set(self.form.inputs)
         described = [self.repeat, *self.form.described, *self.run.components]
         gr.on(self.form.changes, self.describe, inputs, described, **AS_TYPED)
-        check = {**LATEST, "concurrency_limit": 4}
+        check = {**LATEST, **FOLLOWS_JOB}
         gr.on(self.form.changes, self.check_prompts, set(inputs), self.verdict, **check)
         for chosen in self.form.connect(self.state):
             chosen.then(self.describe, set(inputs), described, **AS_TYPED)

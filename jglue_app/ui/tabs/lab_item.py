@@ -85,7 +85,7 @@ class ItemTab:
         self.chosen.input(load_item, {self.task, self.data, self.chosen}, texts, **LATEST)
         gr.on(None, errors_shown_in(self.status, self.on_load), None, [self.chosen, *texts], **PRIVATE)
         inspect = errors_shown_in(self.status, self.show_tokens)
-        shown = self.inspect.click(inspect, inputs, [self.status, self.tokens], concurrency_limit=8, **PRIVATE)
+        shown = self.inspect.click(inspect, inputs, [self.status, self.tokens], **FOLLOWS_JOB)
         foresee = errors_shown_in(self.status, self.show_next)
         foreseen = self.foresee.click(foresee, {*inputs, self.budget}, [self.status, self.tokens], **FOLLOWS_JOB)
         ask = errors_shown_in(self.status, self.ask)

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from jglue_app.backends.hf.tokenization.template_worker import MEMORY_BYTES, template_arguments
 from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedError, inherited_environment
 from jglue_app.errors import ModelError, first_line
+from jglue_app.messages import Message
 
 MAX_TEMPLATE_CHARS = 1_000_000
 """The largest that is known of has some ten thousand."""
@@ -160,13 +161,14 @@ def render_template(
     except ValueError as e:
         raise TemplateRefusedError(first_line(e)) from e
     if len(template) > MAX_TEMPLATE_CHARS:
-        raise TemplateLimitError(
+        too_large = Message(
             "The chat template of {name} has {count:,} characters, and {most:,} are the most. Choose another prompt "
             "format, such as plain or alpaca.",
             name=name,
             count=len(template),
             most=MAX_TEMPLATE_CHARS,
         )
+        raise TemplateLimitError(too_large)
     longest = MAX_TEXT_CHARS + TIMES_MESSAGES * sum(len(text) for turn in turns for text in turn.values())
     request = {
         "template": template,
@@ -182,12 +184,13 @@ def render_template(
     if "refused" in result:
         raise TemplateRefusedError(result["refused"])
     if result["exceeded"] == "length":
-        raise TemplateLimitError(
+        too_much = Message(
             "The chat template of {name} makes more than {most:,} characters of this conversation. Choose another "
             "prompt format, such as plain or alpaca.",
             name=name,
             most=longest,
         )
+        raise TemplateLimitError(too_much)
     raise _too_much_memory(TemplateLimitError, name)
 
 
@@ -241,17 +244,19 @@ def _plain(value: Any) -> Any:
 
 
 def _too_long(kind: type[ModelError], name: str) -> ModelError:
-    return kind(
+    message = Message(
         "The chat template of {name} takes too long over one conversation, and was stopped. Choose another prompt "
         "format, such as plain or alpaca.",
         name=name,
     )
+    return kind(message)
 
 
 def _too_much_memory(kind: type[ModelError], name: str) -> ModelError:
-    return kind(
+    message = Message(
         "The chat template of {name} takes more than {most} MiB of memory over one conversation, and was stopped. "
         "Choose another prompt format, such as plain or alpaca.",
         name=name,
         most=MEMORY_BYTES // 2**20,
     )
+    return kind(message)
