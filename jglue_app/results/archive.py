@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from jglue_app.errors import DataError, StoreError, reason_of
 from jglue_app.messages import Message
 from jglue_app.results import marks, run_name
+from jglue_app.results.library import Library
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import judge_run
 from jglue_app.tasks import TASKS
@@ -164,6 +165,18 @@ def _check_sizes(source: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
             raise NotImplementedError("packed in an unknown way")
 
 
+def _check_listing(folder: Path, source: Path) -> None:
+    """Refuse a run that could not be listed once it is here."""
+    try:
+        Library(folder.parent).stored(folder)
+    except StoreError as e:
+        raise DataError(
+            "{file} has a manifest that lacks something, such as when the run was made. {remedy}",
+            file=source.name,
+            remedy=CHOOSE_RUN,
+        ) from e
+
+
 def _checked(folder: Path, source: Path) -> str:
     """The run id, after all files have been read and scored."""
     try:
@@ -180,6 +193,7 @@ def _checked(folder: Path, source: Path) -> str:
                 "{file} has no items of a subset that is known here. {remedy}", file=source.name, remedy=CHOOSE_RUN
             )
         judge_run(data, "official")
+        _check_listing(folder, source)
         marks.read(folder, named=Path(source.name))
     except StoreError as e:
         raise DataError(

@@ -51,7 +51,7 @@ def _min_items(manifest: Mapping[str, Any]) -> int:
         for facts in manifest["data"].values():
             if (there := facts.get("items")) is not None:
                 least += int(there) if limit is None else min(int(limit), int(there))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return 0
     return least
 
@@ -282,7 +282,7 @@ class RunStore:
         answered = sum(record.output is not None for record in records)
         try:
             return max(int(counts["answered"]) - answered, int(counts["tried"]) - len(records), 0)
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise StoreError(
                 "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e
@@ -310,7 +310,7 @@ class RunStore:
             return None
         try:
             return read(ModelInfo, manifest["model"])
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise StoreError(
                 "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import struct
 import zipfile
@@ -31,6 +32,15 @@ def written(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEF
 def test_a_whole_run_is_taken(members: dict[str, bytes], tmp_path: Path) -> None:
     there = archive.unpack(written(tmp_path / "run.zip", members), tmp_path / "runs")
     assert {path.name for path in there.iterdir()} >= set(archive.CONTENT)
+
+
+def test_a_run_that_could_not_be_listed_is_refused(members: dict[str, bytes], tmp_path: Path) -> None:
+    manifest = json.loads(members["manifest.json"])
+    del manifest["created"]
+    packed = written(tmp_path / "run.zip", members | {"manifest.json": json.dumps(manifest).encode()})
+    with pytest.raises(DataError, match=r"^run\.zip has a manifest that lacks something"):
+        archive.unpack(packed, tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "items.jsonl", "records.jsonl", "marks.json", "about.json"])

@@ -420,6 +420,16 @@ def test_a_smaller_limit_after_a_larger_one_shows_what_was_asked_and_leaves_the_
     assert (code, len((tmp_path / "out.jsonl").read_text("utf-8").splitlines())) == (0, 12)
 
 
+@pytest.mark.parametrize("key", ["answered", "tried"])
+def test_a_count_that_is_infinite_is_refused(run: Run, key: str) -> None:
+    path = run.path / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    manifest["records"][key] = float("inf")
+    path.write_text(json.dumps(manifest).replace("Infinity", "1e999"), "utf-8")
+    with pytest.raises(StoreError, match="is not a run's manifest"):
+        open_run(run.path).report()
+
+
 def test_an_answer_whose_prompt_asks_for_other_labels_than_the_item_has_is_refused(run: Run) -> None:
     path = run.path / "records.jsonl"
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]

@@ -361,13 +361,12 @@ def test_an_archive_without_a_header_was_not_finished(tmp_path: Path) -> None:
     refused(r"has no header\.json.*Finish it", path)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_a_member_that_unpacks_to_more_than_the_limit_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unzip, "MAX_MEMBER", 1 << 20)
     path = tmp_path / "log.eval"
-    with zipfile.ZipFile(path, "w", method) as out:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("header.json", json.dumps(inspect_head("jnli")))
         out.writestr("samples/1_epoch_1.json", b"0" * (1 << 24))
     assert path.stat().st_size < 1 << 18
