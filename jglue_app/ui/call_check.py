@@ -34,7 +34,9 @@ _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 NO_JSON = mark("The body of this call is no JSON that can be read ({reason}). Correct the call.")
 WRONG_FIELD = mark("“{name}” of this call must be {kind}. Correct the call, or load the page again.")
-UNKNOWN = mark("The server has nothing under “{name}” of this call. Load the page again; programs find names at /info.")
+UNKNOWN = mark(
+    "The server has nothing under “{name}” of this call. Load the page again; programs find names at /gradio_api/info."
+)
 
 OBJECT, LIST = mark("an object"), mark("a list")
 ID, OPTIONAL_ID = mark("an id of letters and digits"), mark("an id of letters and digits, or null")
@@ -168,7 +170,9 @@ def _check_names(name: str, body: dict[str, Any], calls: PageCalls) -> Call:
             raise InputError(UNKNOWN, name=given[:100])
     for needed, one in parameters.items():
         if needed not in body and not one.get("parameter_has_default"):
-            raise InputError("“{name}” is missing in this call. Programs find what a call needs at /info.", name=needed)
+            raise InputError(
+                "“{name}” is missing in this call. Programs find what a call needs at /gradio_api/info.", name=needed
+            )
     return found
 
 
@@ -220,7 +224,8 @@ def _check_call(route: Route, name: str, body: dict[str, Any], calls: PageCalls)
             raise InputError(WRONG_FIELD, name=f"data[{at}]", kind=Message(FILE))
     if len(values) < least:
         raise InputError(
-            "This call gives {given} values, and {least} are needed. Programs find them and their defaults at /info.",
+            "This call gives {given} values, and {least} are needed. Programs find them and their defaults at "
+            "/gradio_api/info.",
             given=len(values),
             least=least,
         )

@@ -35,7 +35,9 @@ FILE_NAME = b"filename="
 """Stands before each file of an upload."""
 HOUR_S = 3600.0
 
-CLOSED = mark("There is nothing at this address. The page is at the address without what follows the host.")
+CLOSED = mark(
+    "There is nothing at this address. Open the address of the page that you were given, without anything after it."
+)
 NO_UPLOADS = mark("This server takes no files. Run the application on your own machine to bring files in.")
 LONG_ACTION = mark(
     "On a public server this action goes by the queue alone, where it can be stopped: send it to /gradio_api/call, "

@@ -28,6 +28,8 @@ RULES = {
     "base-uri": "'self'",
     "form-action": "'self'",
 }
+THIS_MACHINE = "'self' http://localhost:* http://127.0.0.1:* vscode-webview:"
+"""Whose frames may show the page in local mode: those of notebooks and editors."""
 FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 """Of a file that a visitor takes away: should a browser show it nevertheless, nothing in it runs."""
 NOT_USED = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "usb", "serial")
@@ -39,11 +41,11 @@ def policy(html: str, *, public: bool) -> str:
 
     Args:
         html: the document; empty for an answer that is none.
-        public: whether the Hub may show it in a frame; nobody else may.
+        public: whether the Hub may show it in a frame; else pages of this machine may, such as a notebook.
     """
     rules = dict(RULES)
     rules["script-src"] += "".join(f" '{_hash(script)}'" for script in dict.fromkeys(_SCRIPT.findall(html)))
-    rules["frame-ancestors"] = HUB if public else "'none'"
+    rules["frame-ancestors"] = HUB if public else THIS_MACHINE
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
@@ -90,7 +92,6 @@ class SecurityHeadersMiddleware:
             "permissions-policy": ", ".join(f"{name}=()" for name in NOT_USED),
             # A sign-in opens a window of another site.
             "cross-origin-opener-policy": "same-origin-allow-popups" if public else "same-origin",
-            **({} if public else {"x-frame-options": "DENY"}),
         }
         self._policy = policy("", public=public)
 

@@ -251,6 +251,9 @@ def ranked(
         raise UnknownNameError("data", str(data)[:50], controls.DATA_CHOICES)
     if not names:
         raise InputError("Choose at least one subset.")
+    for name in names:
+        if name not in TASKS:
+            raise UnknownNameError("task", str(name)[:50], TASKS)
     tasks = [
         name for name in TASKS if name in names and all(name in get_protocol(p).metrics for p in (protocol, against))
     ]
