@@ -453,7 +453,7 @@ def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage,
     start(page, table("long", "含意", 3.0), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-overall")
     start(other, table("behind", "含意", 0.0), None, "JNLI")
-    said(other, "ほかの実行が終わるのを待っています（前に 1 件）")
+    said(other, "順番待ち：前に 1 件")
     for _ in range(12):
         other.reload()
         other.wait_for_selector("#board .jg-board-wrap")
@@ -528,7 +528,7 @@ def write_long_run(runs_dir: Path, template: Path, name: str, count: int) -> Non
     record = json.loads((template / "records.jsonl").read_text("utf-8").splitlines()[0])
     folder = runs_dir / name
     folder.mkdir()
-    manifest["spec_id"] = name
+    manifest["spec_id"] = record["spec_id"] = name
     manifest["label"] = "long run"
     for told in (manifest.pop("items"), manifest.pop("records"), record.pop("crc32")):
         assert told, "what tells that a run was changed by hand"

@@ -55,7 +55,7 @@ def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, tabl
     other = open_page()
     other.set_default_timeout(120_000)
     start(other, table("urgent", "含意", 0.0), None, "JNLI")
-    said(other, "ほかの実行が終わるのを待っています")
+    said(other, "順番待ち：前に")
     # The full run takes half a minute; after twenty seconds it makes way.
     finished(other)
     assert "終わりました" not in page.inner_text("#full-status")

@@ -19,6 +19,7 @@ from jglue_app.ui import request_limits
 from jglue_app.ui.call_check import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, page_calls, read_json
 from jglue_app.ui.open_routes import open_routes
 from jglue_app.ui.request_limits import LOCAL, PUBLIC, Limits, LimitsMiddleware, RefusedError, UploadBudget
+from tests.ui.event_loops import run_in_thread
 
 API = "/gradio_api"
 FILES = "/tmp/of-gradio"
@@ -27,7 +28,7 @@ FILES = "/tmp/of-gradio"
 @pytest.fixture(scope="module")
 def page() -> gr.Blocks:
     # Gradio leaves a loop open that it has to make because none runs.
-    return asyncio.run(build())
+    return run_in_thread(build())
 
 
 async def build() -> gr.Blocks:
@@ -283,4 +284,4 @@ def test_a_body_that_does_not_come_is_given_up(page: gr.Blocks, monkeypatch: pyt
         return status[0]
 
     for path in (f"{API}/queue/join", f"{API}/upload"):
-        assert asyncio.run(ask(path)) == 408
+        assert run_in_thread(ask(path)) == 408

@@ -20,6 +20,7 @@ from jglue_app.ui.first_visit import FirstVisitMiddleware
 from jglue_app.ui.places import MAX_ANSWERED, MAX_WAITING, PlacesMiddleware
 from jglue_app.ui.sessions import IDLE_S, MAX_IDLE, MIN_IDLE_S, LightSessionState, Sessions, SessionsMiddleware
 from jglue_app.ui.visitor import SessionMiddleware
+from tests.ui.event_loops import run_in_thread
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_events_that_come_in_one_moment_have_no_more_places(page: gr.Blocks, mon
     async def nothing(*_: Any) -> Any:
         return {}
 
-    asyncio.run(flood())
+    run_in_thread(flood())
     assert entered == MAX_WAITING
 
 

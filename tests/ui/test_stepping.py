@@ -13,6 +13,7 @@ import pytest
 
 from jglue_app.ui import stepping
 from jglue_app.ui.stepping import after, pause, stepped
+from tests.ui.event_loops import run_in_thread
 
 PAGE = gr.Request(headers={}, cookies={}, session_hash="page")
 
@@ -29,7 +30,7 @@ async def all_of(steps: Any) -> list[Any]:
 
 def test_what_a_handler_gives_is_the_same_whoever_runs_it() -> None:
     assert list(counts(PAGE, 3, 0.01)) == [0, 1, 2]
-    assert asyncio.run(all_of(stepped(counts)(PAGE, 3, 0.01))) == [0, 1, 2]
+    assert run_in_thread(all_of(stepped(counts)(PAGE, 3, 0.01))) == [0, 1, 2]
 
 
 def test_two_hundred_handlers_that_wait_need_few_threads() -> None:
@@ -45,7 +46,7 @@ def test_two_hundred_handlers_that_wait_need_few_threads() -> None:
 
     before = threading.active_count()
     began = time.monotonic()
-    assert asyncio.run(together()) == [[0, 1]] * 200
+    assert run_in_thread(together()) == [[0, 1]] * 200
     assert most - before <= stepping.THREADS + 1
     # One after the other they would wait for 200 × 0.8 s.
     assert time.monotonic() - began < 40
@@ -66,7 +67,7 @@ def test_something_that_happens_ends_a_pause_at_once() -> None:
         return [first, *await all_of(steps)]
 
     began = time.monotonic()
-    assert asyncio.run(read()) == ["before", "after"]
+    assert run_in_thread(read()) == ["before", "after"]
     assert time.monotonic() - began < 30
 
 
@@ -87,11 +88,11 @@ def test_a_handler_that_is_broken_off_tidies_up_and_an_error_arrives() -> None:
         assert await anext(steps) == 1
         await steps.aclose()  # type: ignore[attr-defined]
 
-    asyncio.run(leave())
+    run_in_thread(leave())
     assert len(ended) == 1
     assert ended[0] != threading.main_thread().name
     with pytest.raises(gr.Error, match=r"No\."):
-        asyncio.run(all_of(stepped(tidy)(PAGE, wrong=True)))
+        run_in_thread(all_of(stepped(tidy)(PAGE, wrong=True)))
     assert len(ended) == 2
 
 
@@ -113,7 +114,7 @@ def test_a_page_that_does_not_read_is_told_no_more_and_then_left(monkeypatch: py
             unread["page"] += 1
         return told
 
-    assert asyncio.run(read()) == list(range(1, stepping.MAX_UNREAD + 2))
+    assert run_in_thread(read()) == list(range(1, stepping.MAX_UNREAD + 2))
     assert computed == stepping.MAX_UNREAD + 1
 
 
@@ -123,4 +124,4 @@ def test_messages_of_the_queue_itself_keep_no_handler_from_its_place(monkeypatch
 
     steps = stepped(counts, lambda _: 10 * stepping.MAX_UNREAD)(PAGE, 3, 0)
 
-    assert asyncio.run(all_of(steps)) == [0, 1, 2]
+    assert run_in_thread(all_of(steps)) == [0, 1, 2]

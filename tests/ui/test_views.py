@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import InputError
+from jglue_app.hub_sink import HubPush
 from jglue_app.messages import Message
 from jglue_app.prompt_lab import TYPED, Foreseen, Inspected, LegalAnswer, SweepRow, Token, Tried
 from jglue_app.prompts.findings import Finding
@@ -50,7 +51,7 @@ from jglue_app.types import (
     RunError,
     RunSpec,
 )
-from jglue_app.ui import progress, views, wandb_push
+from jglue_app.ui import hub_push, progress, views, wandb_push
 from jglue_app.ui.jobs import Job, State
 from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
@@ -1246,8 +1247,8 @@ BARS = {
         (job("running", activity="Downloading …"), "準備中… Downloading …", "Preparing … Downloading …"),
         (
             job("waiting"),
-            "ほかの実行が終わるのを待っています（前に 2 件）…",
-            "Waiting for other work to end (2 before this) …",
+            "順番待ち：前に 2 件 …",
+            "In line: 2 before you …",
         ),
         (job("done"), "終わりました。「結果」にも保存されています。", "Done. It is kept under “Results” too."),
         (
@@ -1726,6 +1727,11 @@ def everything(text: str) -> dict[str, list[str]]:
                     "fine": [text],
                 },
             )
+        ],
+        "hub_account": [views.render("hub_account", {"sign_in": {"account": text, "url": "logout"}})],
+        "hub_push": [
+            hub_push.push_html(job("done", result=HubPush(text, "https://hub.example/a", private)), "ja")
+            for private in (True, False)
         ],
         "wandb_push": [
             wandb_push.push_html(

@@ -18,6 +18,7 @@ import pytest
 import jglue_app
 from jglue_app import api
 from jglue_app.wandb_sink import Login, Target
+from tests.unsealed import answers_of
 from tests.wandb_server import Request, WandbServer
 
 T = TypeVar("T")
@@ -205,6 +206,7 @@ def as_model(run: Path, model: str, runs_dir: Path) -> Path:
     spec = api.open_run(scratch).data().spec
     manifest |= {"spec_id": spec.spec_id, "label": spec.label}
     (scratch / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    answers_of(scratch, spec.spec_id)
     return scratch.rename(runs_dir / spec.spec_id)
 
 
