@@ -24,6 +24,8 @@ RULES = {
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
     "connect-src": "'self'",
+    # The search with regular expressions, which is stopped when it takes too long.
+    "worker-src": "blob:",
     "manifest-src": "'self'",
     "base-uri": "'self'",
     "form-action": "'self'",

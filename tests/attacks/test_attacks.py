@@ -45,7 +45,7 @@ def test_a_formula_in_a_table_would_be_seen() -> None:
     assert [one.tried for one in found] == ["csv '=1+1'", "csv '\\u3000+1+1'"]
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_nothing_goes_through_a_public_server(tmp_path: Path) -> None:
     with world(tmp_path, local=False, quick=True) as attacked:
         outcomes = [outcome for kind in (strangers, forged_headers) for outcome in kind.attack(attacked)]
@@ -53,7 +53,7 @@ def test_nothing_goes_through_a_public_server(tmp_path: Path) -> None:
     assert [(one.kind, one.tried, one.through) for one in outcomes if one.through] == []
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_nothing_that_is_imported_goes_through(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("x", "utf-8")
     outcomes = list(archives.attack_in(tmp_path, mutants=4))

@@ -46,7 +46,7 @@ def test_a_power_failure_leaves_what_was_synced_and_not_always_more(tmp_path: Pa
     assert left("names") == {"old": b"abcd"}
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_one_fault_of_each_kind_loses_and_doubles_nothing() -> None:
     if build() is None:
         pytest.skip("a C compiler and Linux are needed")

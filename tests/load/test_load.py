@@ -10,7 +10,7 @@ import pytest
 from tests.ui.conftest import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_few_visitors_at_once_and_a_flood() -> None:
     command = [sys.executable, "-m", "tests.load", "--short", "many", "stop", "flood"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

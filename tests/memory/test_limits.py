@@ -10,7 +10,7 @@ from tests.memory.__main__ import GIB, attempt, same, verdict
 from tests.memory.limits import KINDS, Ended
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_with_1_gib_is_refused_in_a_sentence(kind: str, tmp_path: Path) -> None:
     try:

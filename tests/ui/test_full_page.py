@@ -24,7 +24,7 @@ def begin(page: Page, model: Path) -> None:
 @pytest.mark.slow
 def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
-    begin(page, table("whole", "含意", 0.1))
+    begin(page, table("whole", "含意", 0.4))
     page.wait_for_selector("#full-status .jg-overall")
     said(page, "--model", "full-repeat")
     assert "--limit" not in page.inner_text("#full-repeat")

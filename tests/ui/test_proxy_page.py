@@ -21,7 +21,7 @@ SERVER = """server {{
 }}"""
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_the_page_works_below_the_path_of_a_proxy(tmp_path: Path, table: Tables, browser: Browser) -> None:
     port = free_port()
     below = f"https://localhost:{port}/jglue"

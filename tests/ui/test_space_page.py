@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Cookie, Frame, sync_playwright
+from playwright.sync_api import Browser, Cookie, Frame
 
 from jglue_app.ui.visitor import VISITOR_COOKIE
 from tests.hub_sink.hub_server import hub
@@ -24,11 +24,9 @@ server {{ listen 127.0.0.1:{port} ssl; server_name {host}; location / {{ proxy_p
 """
 
 
-@pytest.mark.slow
-def test_a_visitor_signs_in_within_the_frame_and_sends_a_run_to_their_account(tmp_path: Path) -> None:
-    chromium = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if chromium is None:
-        pytest.skip("This test needs Chromium; install your system's package `chromium`.")
+@pytest.mark.harness
+def test_a_visitor_signs_in_within_the_frame_and_sends_a_run_to_their_account(tmp_path: Path, browser: Browser) -> None:
+    chromium = next(found for name in BROWSERS if (found := shutil.which(name)))
     port, runs = free_port(), tmp_path / "runs"
     with hub() as server:
         server.accounts[TOKEN], server.clients["client"] = "hanako", "the-secret-of-the-space"
@@ -44,17 +42,17 @@ def test_a_visitor_signs_in_within_the_frame_and_sends_a_run_to_their_account(tm
         with (
             serve(runs, {**space, **oauth}) as address,
             nginx(tmp_path / "nginx", port, SERVERS.format(port=port, hub=server.address, host=HOST, address=address)),
-            sync_playwright() as playwright,
-        ):
-            browser = playwright.chromium.launch(
+            # A browser of its own, which takes the names of the Hub for those of this machine.
+            browser.browser_type.launch(
                 executable_path=chromium,
                 args=[
                     *("--no-sandbox", "--disable-background-networking", f"--host-resolver-rules={rules}"),
                     # As browsers are that refuse the cookies of other sites.
                     "--test-third-party-cookie-phaseout",
                 ],
-            )
-            context = browser.new_context(ignore_https_errors=True, locale="ja-JP")
+            ) as hub_browser,
+        ):
+            context = hub_browser.new_context(ignore_https_errors=True, locale="ja-JP")
             page = context.new_page()
             page.set_default_timeout(90_000)
             page.goto(f"https://huggingface.co/spaces/{SPACE}")
@@ -87,7 +85,6 @@ def test_a_visitor_signs_in_within_the_frame_and_sends_a_run_to_their_account(tm
 
             frame.click('.jg-foot a[href^="logout"]')
             page.frames[1].wait_for_selector('.jg-foot a[href^="login/huggingface"]')
-            browser.close()
 
 
 def visitor(cookies: list[Cookie]) -> str:

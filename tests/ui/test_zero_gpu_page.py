@@ -21,7 +21,7 @@ from tests.conftest import TinyModel
 from tests.ui.conftest import ROOT, free_port
 from tests.zero_gpu_service import DeviceService, device_service
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.harness
 
 VISITOR = "head." + base64.urlsafe_b64encode(b'{"user": "somebody"}').decode().rstrip("=") + ".signature"
 """What the proxy of Hugging Face puts into the header X-IP-Token: whose quota is charged."""
