@@ -58,7 +58,7 @@ def gold_share(row: ScoredItem | None) -> float | None:
     logprobs = row.record.output.choice_logprobs if row and row.record.output else None
     if row is None or not logprobs or not isinstance(row.item.gold, tuple):
         return None
-    if len(logprobs) != len(row.item.choices) or row.item.gold[0] not in row.item.choices:
+    if len(logprobs) != len(row.item.choices) or not row.item.gold or row.item.gold[0] not in row.item.choices:
         return None  # In an imported run either may be missing.
     finite = [value for value in logprobs if math.isfinite(value)]
     weights = [math.exp(value - max(finite)) if math.isfinite(value) else 0.0 for value in logprobs]

@@ -131,3 +131,6 @@ def test_the_share_of_the_gold_answer_is_among_the_choices(
     assert found == (None if share is None else pytest.approx(share))
     assert gold_share(None) is None
     assert gold_share(replace(row("1", "中立", logprobs), item=Item("jsts", "1", {}, 2.0))) is None
+    # An item of one's own has no gold answer.
+    answered = row("1", "中立", logprobs)
+    assert gold_share(replace(answered, item=replace(answered.item, gold=()))) is None
