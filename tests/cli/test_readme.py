@@ -51,7 +51,7 @@ def test_every_command_that_is_not_run_is_printed_somewhere() -> None:
     assert len([line for line in LINES if reason(line) is None]) == 39
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_the_commands_do_what_the_text_beside_them_says(tmp_path: Path) -> None:
     folder = tmp_path / "checkout"
     folder.mkdir()

@@ -16,7 +16,7 @@ from jglue_app.types import Backend, Decoding, PromptSpec, RunError
 from tests.backends.contract import collect, logprobs_of, make_prompt, never, output, text_of
 from tests.real_servers.conftest import Connect, Prompts
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.harness
 NEW_TOKENS = 8
 
 

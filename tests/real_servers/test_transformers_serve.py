@@ -12,7 +12,7 @@ from jglue_app.types import Backend, Decoding, PromptSpec
 from tests.backends.contract import collect, make_prompt, never, output, text_of
 from tests.real_servers.conftest import Connect, Prompts
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.harness
 NEW_TOKENS = 8
 
 

@@ -14,7 +14,7 @@ from jglue_app.types import Backend, ModelSpec, Prompt
 from tests.backends.contract import collect, logprobs_of, make_prompt, never, output, text_of
 from tests.real_servers.conftest import Connect, Prompts
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.harness
 NEW_TOKENS = 8
 RARE = make_prompt("鱻という漢字と😀の絵文字、𠮷野家の", answers=("𠮷", "牛丼", "鱻😀", "the end"))
 """Characters that are several tokens, one for each byte."""
