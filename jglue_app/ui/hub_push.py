@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
+from collections.abc import Callable
 
 from jglue_app import hub_sink
-from jglue_app.errors import InputError, JglueAppError, NetworkError
+from jglue_app.errors import InputError
 from jglue_app.hub_sink import Account, HubPush
 from jglue_app.messages import word
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import failed_html
+from jglue_app.ui.push_places import PushPlaces
 from jglue_app.ui.state import AppState
 
 KIND = "hub_push"
@@ -20,7 +19,7 @@ MAX_PUSHES = 3
 """Pushes that send at the same time, over all visitors: each is a process of about 100 MiB."""
 MAX_SECONDS = 300.0
 """Longest push of a visitor of a public page."""
-_push_slots = threading.BoundedSemaphore(MAX_PUSHES)
+_places = PushPlaces(MAX_PUSHES, MAX_SECONDS)
 
 
 def start_push(state: AppState, owner: str, run: str, account: Account | None, *, public: bool = False) -> Job:
@@ -43,30 +42,11 @@ def start_push(state: AppState, owner: str, run: str, account: Account | None, *
     if not run:
         raise InputError("Choose a run to send first.")
     folder = state.visible_folder(owner, run)
-    limit = MAX_SECONDS if state.settings.public else math.inf
 
-    def work(job: Job) -> None:
-        started = time.monotonic()
+    def send(_: Job, should_stop: Callable[[], bool]) -> HubPush:
+        return hub_sink.push(folder, account, public=public, should_stop=should_stop)
 
-        def should_stop() -> bool:
-            return job.stop.is_set() or time.monotonic() - started > limit
-
-        while not _push_slots.acquire(timeout=0.2):
-            if job.stop.is_set():
-                return
-            if should_stop():
-                raise NetworkError(
-                    "Other pushes have kept this server busy too long. Nothing was sent: try again later."
-                )
-        try:
-            job.result = hub_sink.push(folder, account, public=public, should_stop=should_stop)
-        except JglueAppError:
-            if not job.stop.is_set():
-                raise
-        finally:
-            _push_slots.release()
-
-    return state.jobs.start(owner, KIND, work)
+    return state.jobs.start(owner, KIND, _places.work(state.settings, send))
 
 
 def push_html(job: Job, lang: str) -> str:

@@ -5,15 +5,12 @@ A key lives for one push: in the browser's box until the button is pressed, then
 
 from __future__ import annotations
 
-import math
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jglue_app import wandb_sink
-from jglue_app.errors import InputError, JglueAppError, NetworkError
+from jglue_app.errors import InputError
 from jglue_app.messages import of as message_of
 from jglue_app.messages import say, word
 from jglue_app.settings import Settings
@@ -21,6 +18,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import failed_html
+from jglue_app.ui.push_places import PushPlaces
 from jglue_app.ui.state import AppState
 from jglue_app.wandb_sink import Login, PushResult
 
@@ -29,7 +27,7 @@ MAX_PUSHES = 3
 """Pushes that send at the same time, over all visitors: each is a process of a few hundred MiB."""
 MAX_SECONDS = 900.0
 """Longest push of a visitor of a public page."""
-_push_slots = threading.BoundedSemaphore(MAX_PUSHES)
+_places = PushPlaces(MAX_PUSHES, MAX_SECONDS)
 
 
 class Selection(NamedTuple):
@@ -98,32 +96,13 @@ def start_push(
     a = state.visible_folder(owner, selection.run)
     b = state.visible_folder(owner, selection.other) if selection.other else None
     login = login_for(state.settings, project, entity, key)
-    limit = MAX_SECONDS if state.settings.public else math.inf
 
-    def work(job: Job) -> None:
-        started = time.monotonic()
+    def send(job: Job, should_stop: Callable[[], bool]) -> list[PushResult]:
+        # Marks that the operator of a public server put on shipped runs are not its visitors'.
+        runs_dir = None if state.settings.public else state.settings.runs_dir
+        return _push(a, b, login, selection.protocol, runs_dir, _listener(job), should_stop)
 
-        def should_stop() -> bool:
-            return job.stop.is_set() or time.monotonic() - started > limit
-
-        while not _push_slots.acquire(timeout=0.2):
-            if job.stop.is_set():
-                return
-            if should_stop():
-                raise NetworkError(
-                    "Other pushes have kept this server busy too long. Nothing was sent: try again later."
-                )
-        try:
-            # Marks that the operator of a public server put on shipped runs are not its visitors'.
-            runs_dir = None if state.settings.public else state.settings.runs_dir
-            job.result = _push(a, b, login, selection.protocol, runs_dir, _listener(job), should_stop)
-        except JglueAppError:
-            if not job.stop.is_set():
-                raise
-        finally:
-            _push_slots.release()
-
-    return state.jobs.start(owner, KIND, work)
+    return state.jobs.start(owner, KIND, _places.work(state.settings, send))
 
 
 def _listener(job: Job) -> Callable[[str], None]:

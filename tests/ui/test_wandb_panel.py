@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from playwright.sync_api import Page
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
 from jglue_app.ui import wandb_push
+from jglue_app.ui.push_places import PushPlaces
 from jglue_app.ui.state import AppState
 from jglue_app.ui.wandb_push import Selection, login_for
 from tests.ui.conftest import OpenPage, Tables, serve
@@ -191,9 +191,9 @@ def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = AppState(replace(settings, public=True), "cpu")
-    monkeypatch.setattr(wandb_push, "MAX_SECONDS", 0.5)
-    monkeypatch.setattr(wandb_push, "_push_slots", threading.BoundedSemaphore(1))
-    with wandb_push._push_slots:
+    places = PushPlaces(1, max_seconds=0.5)
+    monkeypatch.setattr(wandb_push, "_places", places)
+    with places._slots:
         job = wandb_push.start_push(state, "visitor", Selection("shipped:base-3-shot"), project="theirs", key=VISITORS)
         assert job.ended.wait(30)
     state._scratch.cleanup()
