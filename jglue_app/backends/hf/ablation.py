@@ -28,6 +28,8 @@ class Optimizations:
     """Screen the vocabulary in bfloat16 before scoring it in float32."""
     prepacking: bool = True
     """Reorder weights once into the layout of the processor's matrix library."""
+    fusion: bool = True
+    """Make activations part of the products before them, and norms fewer passes over memory."""
 
 
 ALL = Optimizations()
@@ -38,6 +40,7 @@ OPTION_NAMES = {
     "guesses": "speculation",
     "screening": "screening",
     "layout": "prepacking",
+    "fusion": "fusion",
 }
 """Value of `bench --without` → field of `Optimizations`."""
 

@@ -29,6 +29,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     Unsupported,
     stopped_between_layers,
 )
+from jglue_app.backends.hf.engine.fused_modules import fuse_modules
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
 from jglue_app.backends.hf.engine.outputs import OUT_OF_MEMORY
@@ -114,6 +115,8 @@ class HFBackend:
             del first
             if self._optimizations.prepacking:
                 pack_layers(model)
+            if self._optimizations.fusion:
+                fuse_modules(model)
             return ReferenceModel(model, self._limits.context_length)
         except NotCausalError as e:
             raise not_causal(spec.id, e) from e

@@ -63,6 +63,16 @@ class PackedLinear(nn.Linear):
         return _last_read[id(self._weight)]
 
     @property
+    def packed_weight(self) -> torch.Tensor:
+        """The weight (out, in) as it is stored, for `multiply`."""
+        return self._weight
+
+    @property
+    def weight_dtype(self) -> torch.dtype:
+        """Of the weight, without the copy that `weight` is."""
+        return self._weight.dtype
+
+    @property
     def bias(self) -> torch.Tensor | None:  # type: ignore[override]  # As above.
         """The bias (out,), if there is one."""
         return self._bias
@@ -153,9 +163,29 @@ def pack(weight: torch.Tensor) -> torch.Tensor:
     return packed
 
 
-def multiply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x (…, in) times a weight (out, in), packed or not; (…, out). Only where `can_pack`."""
-    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def multiply(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    activation: str = "none",
+    algorithm: str = "",
+) -> torch.Tensor:
+    """x (…, in) times a weight (out, in), packed or not; (…, out). Only where `can_pack`.
+
+    Args:
+        x, weight, bias: the operands.
+        activation: by its name in oneDNN, applied to the products before they are rounded and stored.
+        algorithm: of the activation; of `gelu`, `tanh` or `none`.
+    """
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], algorithm)
+    return product
+
+
+def multiply_by(
+    x: torch.Tensor, other: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The same, and each number times that of another tensor (…, out)."""
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, other, weight, bias, "mul")
     return product
 
 

@@ -97,6 +97,11 @@ def forward_context(context: ForwardContext) -> Iterator[None]:
         _context.reset(token)
 
 
+def in_packed_pass() -> bool:
+    """Whether a forward pass with a `ForwardContext` is running."""
+    return _context.get(None) is not None
+
+
 def packed_attention(
     module: Any,
     query: torch.Tensor,
