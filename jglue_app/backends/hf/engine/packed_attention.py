@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
+from jglue_app.backends.hf.engine.batched_attention import BatchedTries
 from jglue_app.backends.hf.engine.equivalence import Unsupported
 from jglue_app.backends.hf.engine.kv_cache import DecodeStep, LayerKV
 from jglue_app.backends.hf.engine.trie import Trie
@@ -36,7 +37,7 @@ class Segment:
     """The first token of the chunk; keys and values of those before it are in the prefix."""
     end: int | None = None
     """One past the last token of the chunk; None for the whole trie."""
-    _masks: dict[int, torch.Tensor] = field(default_factory=dict)
+    _masks: dict[tuple[int, torch.device], torch.Tensor] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
@@ -54,7 +55,7 @@ class Segment:
         Returns:
             (tokens of the chunk, prefix + tokens of the trie up to the chunk's last), boolean.
         """
-        if window not in self._masks:
+        if (window, device) not in self._masks:
             ends = torch.tensor(self.trie.ends[: self.last], device=device)
             keys = torch.arange(self.last, device=device)
             queries = keys[self.first :]
@@ -65,8 +66,8 @@ class Segment:
                 depths = torch.tensor(self.trie.depths[: self.last], device=device) + prefix_length
                 positions = torch.cat([torch.arange(prefix_length, device=device), depths])
                 visible &= depths[self.first :, None] - positions[None, :] < window
-            self._masks[window] = visible
-        return self._masks[window]
+            self._masks[window, device] = visible
+        return self._masks[window, device]
 
 
 @dataclass(slots=True)
@@ -80,6 +81,8 @@ class ForwardContext:
     """Tokens of the shared prefix, without chunks of the trie."""
     new_kv: LayerKV | None = None
     """Where to put the keys and values of this pass; None to drop them."""
+    batched: BatchedTries | None = None
+    """The segments in padded batches; None to run one after another."""
     decode_step: DecodeStep | None = None
     """Set while tokens are generated; the other fields are not used then."""
 
@@ -124,6 +127,26 @@ def packed_attention(
         if layer in context.new_kv:  # Keys and values are stored by the layer's number.
             raise Unsupported(Message("a layer runs more than once"))
         context.new_kv[layer] = (k, v)
+
+    def one_by_one() -> torch.Tensor:
+        return _segment_attention(context, layer, q, k, v, scaling, window)
+
+    if context.batched is None:
+        return one_by_one()[None], None
+    prefix_kv = None if context.prefix_kv is None else context.prefix_kv[layer]
+    return context.batched.attention(q, k, v, prefix_kv, scaling, window, one_by_one)[None], None
+
+
+def _segment_attention(
+    context: ForwardContext,
+    layer: int,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scaling: float | None,
+    window: int,
+) -> torch.Tensor:
+    """Attention of one segment after another, (tokens, heads, width)."""
     out = torch.empty(q.shape[1], q.shape[0], v.shape[-1], dtype=v.dtype, device=v.device)
     for segment in context.segments:
         here = slice(segment.start, segment.start + segment.last - segment.first)
@@ -133,7 +156,7 @@ def packed_attention(
             keys, values = torch.cat([prefix_keys, keys], dim=1), torch.cat([prefix_values, values], dim=1)
         mask = segment.mask(context.prefix_length, window, q.device)
         out[here] = _grouped_query_attention(q[:, here], keys, values, mask, scaling).transpose(0, 1)
-    return out[None], None
+    return out
 
 
 def _grouped_query_attention(

@@ -15,6 +15,7 @@ import torch
 from jglue_app import messages
 from jglue_app.backends.hf.counters import Counters, Phase
 from jglue_app.backends.hf.engine import packed_attention
+from jglue_app.backends.hf.engine.batched_attention import BatchedAttention
 from jglue_app.backends.hf.engine.equivalence import (
     DECODED,
     NotCausalError,
@@ -35,6 +36,8 @@ from jglue_app.messages import Message
 
 MIN_CHUNK_TOKENS = 32
 """Tokens of one prompt that are processed at once when memory is short."""
+BATCHED_DEVICES = ("cuda",)
+"""Kinds of devices on which the tries of a forward pass are batched in attention: a call takes long to start there."""
 
 
 class PackedModel:
@@ -63,6 +66,8 @@ class PackedModel:
         """Most tokens of one prompt that are processed at once."""
         self.max_mask_bytes: int | None = None
         """Most bytes that the mask of one chunk may take; None for no limit."""
+        self.batching = BatchedAttention(enabled=model.device.type in BATCHED_DEVICES)
+        """Whether several tries of a forward pass are batched in attention."""
         self._mask_bytes_per_pair = MASK_BYTES * _query_groups(model.config.get_text_config())
         try:
             self._head = LMHead(model.get_output_embeddings(), screen)
@@ -116,7 +121,8 @@ class PackedModel:
             start += len(trie.tokens)
         if len(segments) == 1 and self._chunk_size(prefix_length, start) < start:
             return self._prefill_in_chunks(segments[0].trie, prefix_kv, prefix_length, keep, should_stop)
-        context = ForwardContext(segments, prefix_kv, prefix_length, {} if keep else None)
+        batched = self.batching.plan([s.trie for s in segments], prefix_length)
+        context = ForwardContext(segments, prefix_kv, prefix_length, {} if keep else None, batched)
         ids = [token for s in segments for token in s.trie.tokens]
         positions = [prefix_length + depth for s in segments for depth in s.trie.depths]
         states = self._forward(ids, positions, context, "prefill", should_stop)
