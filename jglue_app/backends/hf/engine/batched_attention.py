@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 
 from jglue_app.backends.hf.engine.fused_attention import fused_attention, has_fused_attention
+from jglue_app.backends.hf.engine.linear import can_pack
+from jglue_app.backends.hf.engine.product_attention import MAX_SCORE_BYTES, product_attention, score_bytes
 from jglue_app.backends.hf.engine.trie import Trie
 from jglue_app.backends.hf.memory import is_out_of_memory
 
@@ -31,12 +33,14 @@ class BatchedAttention:
     """Whether the tries of a model's forward passes are batched: until one result differs, then never again."""
 
     enabled: bool = True
+    products: bool = False
+    """Whether by plain matrix products, of a single trie too, instead of torch's kernels."""
     checked: set[tuple[object, ...]] = field(default_factory=set)
     """Kinds of calls that were compared with the usual attention."""
 
     def plan(self, tries: Sequence[Trie], prefix_length: int) -> BatchedTries | None:
         """The tries of a forward pass, batched; None if they are not."""
-        if not self.enabled or len(tries) < 2 or not all(trie.tokens for trie in tries):
+        if not self.enabled or (len(tries) < 2 and not self.products) or not all(trie.tokens for trie in tries):
             return None
         return BatchedTries(self, tries, prefix_length)
 
@@ -76,15 +80,19 @@ class BatchedTries:
         Returns:
             (tokens, heads, width).
         """
-        if not self._batching.enabled or not has_fused_attention(query, key, value):
+        kernel = has_products if self._batching.products else has_fused_attention
+        if not self._batching.enabled or not kernel(query, key, value):
             return usual()
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         try:
             if query.device not in self._layouts:
                 self._layouts[query.device] = _PaddedTries(self._tries, self._prefix_length, query.device)
             layout = self._layouts[query.device]
+            if self._batching.products and layout.score_bytes(query) > MAX_SCORE_BYTES:
+                return usual()
             kind = (query.dtype, query.shape[0], *key.shape[::2], prefix_kv is None, *layout.kind(window))
-            out = layout.attention(query, key, value, prefix_kv, scale, window)
+            run = layout.product_attention if self._batching.products else layout.attention
+            out = run(query, key, value, prefix_kv, scale, window)
             if kind not in self._batching.checked:
                 expected = usual()
                 if not _equal(out, expected):
@@ -136,6 +144,7 @@ class _PaddedTries:
         """Of each token the places before its trie, its own place, and how many places its trie has, (tokens, 3)."""
         self._masks: dict[tuple[int, int, torch.dtype], list[torch.Tensor]] = {}
         self._prefix_masks: dict[tuple[int, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._batch_prefix_masks: dict[tuple[int, int, torch.dtype], list[torch.Tensor]] = {}
         self._rows: dict[tuple[int, bool], list[torch.Tensor]] = {}
         self._rows_back: dict[int, torch.Tensor] = {}
 
@@ -173,6 +182,53 @@ class _PaddedTries:
         prefix, prefix_logsum = self._prefix_attention(query, *prefix_kv, scale, window)
         weight = torch.sigmoid(prefix_logsum - torch.cat(logsums)[back])[..., None]
         return torch.lerp(own.float(), prefix.float(), weight).to(own.dtype)
+
+    def score_bytes(self, query: torch.Tensor) -> int:
+        """Bytes of the scores of the largest batch, for queries (heads, tokens, width)."""
+        sizes = (layout.shape[1:] for layout in self._layouts)
+        return max(
+            score_bytes(query.shape[0] * tries * places, places, self._prefix_length, query.itemsize)
+            for tries, places in sizes
+        )
+
+    def product_attention(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        prefix_kv: tuple[torch.Tensor, torch.Tensor] | None,
+        scale: float,
+        window: int,
+    ) -> torch.Tensor:
+        """See `BatchedTries.attention`; by plain products."""
+        heads, kv_heads, width = query.shape[0], key.shape[0], value.shape[2]
+        groups = heads // kv_heads
+        (q, q_strided), (k, k_strided), (v, v_strided) = _flat(query), _flat(key), _flat(value)
+        rows = self._rows_of(heads, q_strided), self._rows_of(kv_heads, k_strided), self._rows_of(kv_heads, v_strided)
+        masks = self._own_masks(groups, window, query.dtype)
+        prefix_masks: list[torch.Tensor | None] = [None] * len(masks)
+        if prefix_kv is not None and 0 < window <= self._max_depth + self._prefix_length:
+            prefix_masks = list(self._prefix_masks_of_batches(groups, window, query.dtype))
+        outs: list[torch.Tensor] = []
+        for *indices, mask, prefix_mask in zip(*rows, masks, prefix_masks, strict=True):
+            batch = (
+                x[index].view(len(mask), kv_heads, -1, x.shape[-1]) for x, index in zip((q, k, v), indices, strict=True)
+            )
+            out = product_attention(*batch, mask, prefix_kv, prefix_mask, scale)
+            outs.append(out.view(-1, width))
+        return torch.cat(outs)[self._back(heads)]
+
+    def _prefix_masks_of_batches(self, groups: int, window: int, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Of each batch what is added to the scores of the prefix, (tries, 1, groups × places, keys): 0 or −∞."""
+        if (groups, window, dtype) not in self._batch_prefix_masks:
+            masks: list[torch.Tensor] = []
+            for _, _, depths in self._layouts:
+                keys = torch.arange(-self._prefix_length, 0, device=self._device)
+                visible = depths[:, :, None] - keys < window
+                mask = torch.zeros(visible.shape, dtype=dtype, device=self._device)
+                masks.append(mask.masked_fill_(~visible, float("-inf")).repeat(1, groups, 1)[:, None])
+            self._batch_prefix_masks[groups, window, dtype] = masks
+        return self._batch_prefix_masks[groups, window, dtype]
 
     def _prefix_attention(
         self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float, window: int
@@ -242,6 +298,11 @@ class _PaddedTries:
             numbers = torch.arange(heads, device=self._device)
             self._rows_back[heads] = (before * heads + place)[:, None] + size[:, None] * numbers
         return self._rows_back[heads]
+
+
+def has_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether `product_attention` takes such tensors."""
+    return can_pack(query) and can_pack(key) and can_pack(value)
 
 
 def _similar(tries: Sequence[Trie]) -> list[list[int]]:

@@ -1,7 +1,8 @@
 """The language-model head: the vocabulary is scored only at the positions that need it, block by block.
 
-For greedy decoding in float32 on a processor that multiplies bfloat16 faster, the vocabulary is screened in bfloat16
-first: a bound on the rounding errors tells which tokens can be the best, and only these are scored in float32.
+For greedy decoding on a CPU the vocabulary is screened in bfloat16 first, of a model in float32 if the processor
+multiplies bfloat16 faster: a bound on the rounding errors tells which tokens can be the best, and only these are scored
+in float32.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch.nn import functional
 from torch.utils.weak import WeakIdKeyDictionary
 
-from jglue_app.backends.hf.engine.linear import multiply, pack, product_of
+from jglue_app.backends.hf.engine.linear import can_pack, multiply, pack, product_of
 from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
 
 VOCABULARY_BLOCK = 4_096
@@ -55,8 +56,7 @@ class LMHead:
         self._weight: torch.Tensor = layer.weight
         self._bias: torch.Tensor | None = layer.bias
         self._product = product_of(self._weight)
-        can_screen = self._bias is None and self._weight.dtype == torch.float32
-        self._screens = can_screen and (_bfloat16_is_faster(self._weight) if screen is None else screen)
+        self._screens = self._bias is None and _can_screen(self._weight, screen)
         self._screen: _BFloat16Screen | None = None
 
     def logits(self, states: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -192,6 +192,13 @@ def _group_logits(blocks: Sequence[torch.Tensor], rows: torch.Tensor, groups: to
         block = blocks[number].view(len(blocks[number]), -1, GROUP)
         out[here] = block[rows[here], groups[here] % per_block]
     return out
+
+
+def _can_screen(weight: torch.Tensor, wanted: bool | None) -> bool:
+    """Whether the vocabulary is screened: a weight in bfloat16 is read as it is then, in the layout of oneDNN."""
+    if weight.dtype == torch.bfloat16:
+        return wanted is not False and can_pack(weight)
+    return weight.dtype == torch.float32 and (_bfloat16_is_faster(weight) if wanted is None else wanted)
 
 
 def _bfloat16_is_faster(weight: torch.Tensor) -> bool:
