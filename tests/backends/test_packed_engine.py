@@ -84,8 +84,8 @@ def watched(tiny_model: TinyModel) -> Watched:
         ("gpt_neox", PackedEngine),
         ("gemma3", PackedEngine),
         ("qwen3", PackedEngine),
-        ("bloom", PaddedEngine),
-        ("mpt", PaddedEngine),
+        ("bloom", PackedEngine),
+        ("mpt", PackedEngine),
     ],
 )
 def test_models_are_packed_where_their_attention_can_be_exchanged(

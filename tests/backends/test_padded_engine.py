@@ -114,7 +114,8 @@ def test_a_model_whose_cache_gives_other_results_is_read_from_the_first_token_on
         return forward(*args, **kwargs)
 
     model.forward = forgets
-    backend = HFBackend(ModelSpec("tiny"), "c", model, AutoTokenizer.from_pretrained(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    backend = HFBackend(ModelSpec("tiny"), "c", model, tokenizer, optimizations=PADDED)
     assert asked and not padded_engine(backend).model.shares_prefix
     assert not padded_engine(backend).mode.use_cache
     assert "one at a time: log-probabilities differ" in backend.info.engine_reason

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from jglue_app.backends.hf.engine.score_terms import NO_TERMS, ScoreTerms, weights
 from jglue_app.backends.hf.engine.trie import Trie
 
 LayerKV = dict[int, tuple[torch.Tensor, torch.Tensor]]
@@ -115,6 +116,7 @@ class DecodeStep:
         self._trie_table, self._index_in_trie_table = _owner_table(tries, len(cache.depths), device)
         self._row_table, self._index_in_row_table = _owner_table(rows, len(cache.prompt_lengths), device)
         self._masks: dict[int, torch.Tensor] = {}
+        self._bias: torch.Tensor | None = None
 
     @property
     def positions(self) -> torch.Tensor:
@@ -144,6 +146,22 @@ class DecodeStep:
             self._masks[window] = ~torch.cat(visible, dim=1)[:, None, None]
         return self._masks[window]
 
+    def _relative_bias(self, key_bias: torch.Tensor) -> torch.Tensor:
+        """What is added to the scores of each token, (tokens, query heads, prefix + trie nodes + slots), of a bias by
+        position; relative to the token itself."""
+        if self._bias is None:
+            cache, device, tokens = self._cache, self._depth.device, len(self._row)
+            trie_positions = cache.depths[self._trie] + cache.prefix_length
+            slots = cache.prompt_lengths[self._row] + cache.prefix_length
+            keys = [
+                torch.arange(cache.prefix_length, device=device).expand(tokens, -1),
+                trie_positions,
+                slots[:, None] + torch.arange(self._slots, device=device),
+            ]
+            bias = key_bias[:, torch.cat(keys, dim=1)] - key_bias[:, self.positions, None]
+            self._bias = bias.transpose(0, 1).contiguous()
+        return self._bias
+
     def attention(
         self,
         layer: int,
@@ -152,6 +170,7 @@ class DecodeStep:
         value: torch.Tensor,
         scaling: float | None,
         window: int,
+        terms: ScoreTerms = NO_TERMS,
     ) -> torch.Tensor:
         """Store the keys and values of the new tokens, and attend to all that each token may see.
 
@@ -163,6 +182,7 @@ class DecodeStep:
             query, key, value: of the new tokens, (heads, tokens, width).
             scaling: factor of the scores; None for width^-½.
             window: tokens of a sliding window; 0 for none.
+            terms: what is added to the products.
 
         Returns:
             (tokens, heads, width).
@@ -183,13 +203,17 @@ class DecodeStep:
             prefix_scores = (flat @ prefix_keys.transpose(1, 2)).reshape(kv_heads, tokens, groups, -1)
             scores.insert(0, prefix_scores.transpose(0, 1))
         scale = width**-0.5 if scaling is None else scaling
-        masked = torch.cat(scores, dim=-1).float().mul_(scale).masked_fill_(self.inverted_mask(window), float("-inf"))
-        weights = masked.softmax(-1).to(q.dtype)
+        bias = (
+            None if terms.key_bias is None else self._relative_bias(terms.key_bias).view(tokens, kv_heads, groups, -1)
+        )
+        sinks = None if terms.sinks is None else terms.sinks.view(kv_heads, groups, 1)
+        scaled = torch.cat(scores, dim=-1).float().mul_(scale)
+        parts = weights(scaled, self.inverted_mask(window), terms.softcap, bias, sinks).to(q.dtype)
         trie_start, row_start = cache.prefix_length, cache.prefix_length + cache.depths.shape[1]
-        out = trie_attention.weighted_sum(weights[..., trie_start:row_start])
-        out = out + row_attention.weighted_sum(weights[..., row_start:])
+        out = trie_attention.weighted_sum(parts[..., trie_start:row_start])
+        out = out + row_attention.weighted_sum(parts[..., row_start:])
         if cache.prefix_kv is not None:
-            prefix_weights = weights[..., :trie_start].transpose(0, 1).reshape(kv_heads, tokens * groups, trie_start)
+            prefix_weights = parts[..., :trie_start].transpose(0, 1).reshape(kv_heads, tokens * groups, trie_start)
             out += (prefix_weights @ prefix_values).reshape(kv_heads, tokens, groups, -1).transpose(0, 1)
         return out.reshape(tokens, kv_heads * groups, -1)
 

@@ -19,6 +19,8 @@ from transformers.modeling_utils import AttentionInterface
 from jglue_app.backends.hf.engine.batched_attention import BatchedTries
 from jglue_app.backends.hf.engine.equivalence import Unsupported
 from jglue_app.backends.hf.engine.kv_cache import DecodeStep, LayerKV
+from jglue_app.backends.hf.engine.score_terms import NO_TERMS, ScoreTerms
+from jglue_app.backends.hf.engine.score_terms import attention as attention_with_terms
 from jglue_app.backends.hf.engine.trie import Trie
 from jglue_app.messages import Message
 
@@ -38,6 +40,7 @@ class Segment:
     end: int | None = None
     """One past the last token of the chunk; None for the whole trie."""
     _masks: dict[tuple[int, torch.device], torch.Tensor] = field(default_factory=dict)
+    _positions: dict[torch.device, torch.Tensor] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
@@ -63,11 +66,17 @@ class Segment:
             prefix = torch.ones(len(queries), prefix_length, dtype=torch.bool, device=device)
             visible = torch.cat([prefix, ancestors], dim=1)
             if window:
-                depths = torch.tensor(self.trie.depths[: self.last], device=device) + prefix_length
-                positions = torch.cat([torch.arange(prefix_length, device=device), depths])
-                visible &= depths[self.first :, None] - positions[None, :] < window
+                positions = self.positions(prefix_length, device)
+                visible &= positions[prefix_length + self.first :, None] - positions[None, :] < window
             self._masks[window, device] = visible
         return self._masks[window, device]
+
+    def positions(self, prefix_length: int, device: torch.device) -> torch.Tensor:
+        """Positions of the keys in their sequences, (prefix + tokens of the trie up to the chunk's last,)."""
+        if device not in self._positions:
+            depths = torch.tensor(self.trie.depths[: self.last], device=device)
+            self._positions[device] = torch.cat([torch.arange(prefix_length, device=device), depths + prefix_length])
+        return self._positions[device]
 
 
 @dataclass(slots=True)
@@ -114,14 +123,41 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of transformers' interface: (1, heads, tokens, width) → (1, tokens, heads, width)."""
-    if any(kwargs.get(name) is not None for name in ("softcap", "s_aux", "position_bias", "alibi")):
-        raise Unsupported(str([name for name, argument in kwargs.items() if argument is not None]))
-    context, layer, window = _context.get(), module.layer_idx, sliding_window or 0
+    if unknown := [name for name in ("position_bias", "alibi") if kwargs.get(name) is not None]:
+        raise Unsupported(str(unknown))
+    terms = NO_TERMS if softcap is None and s_aux is None else ScoreTerms(softcap=softcap, sinks=s_aux)
+    return attend(module.layer_idx, query, key, value, scaling, sliding_window or 0, terms), None
+
+
+def attend(
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    window: int,
+    terms: ScoreTerms = NO_TERMS,
+) -> torch.Tensor:
+    """Attention of one layer in the present pass.
+
+    Args:
+        layer: its number.
+        query, key, value: (1, heads, tokens, width).
+        scaling: factor of the products; None for width^-½.
+        window: tokens of a sliding window; 0 for none.
+        terms: what is added to the products.
+
+    Returns:
+        (1, tokens, heads, width).
+    """
+    context = _context.get()
     if context.decode_step is not None:
-        return context.decode_step.attention(layer, query[0], key[0], value[0], scaling, window)[None], None
+        return context.decode_step.attention(layer, query[0], key[0], value[0], scaling, window, terms)[None]
     q, k, v = query[0], key[0], value[0]
     if context.new_kv is not None:
         if layer in context.new_kv:  # Keys and values are stored by the layer's number.
@@ -129,12 +165,12 @@ def packed_attention(
         context.new_kv[layer] = (k, v)
 
     def one_by_one() -> torch.Tensor:
-        return _segment_attention(context, layer, q, k, v, scaling, window)
+        return _segment_attention(context, layer, q, k, v, scaling, window, terms)
 
-    if context.batched is None:
-        return one_by_one()[None], None
+    if context.batched is None or terms is not NO_TERMS:
+        return one_by_one()[None]
     prefix_kv = None if context.prefix_kv is None else context.prefix_kv[layer]
-    return context.batched.attention(q, k, v, prefix_kv, scaling, window, one_by_one)[None], None
+    return context.batched.attention(q, k, v, prefix_kv, scaling, window, one_by_one)[None]
 
 
 def _segment_attention(
@@ -145,6 +181,7 @@ def _segment_attention(
     v: torch.Tensor,
     scaling: float | None,
     window: int,
+    terms: ScoreTerms,
 ) -> torch.Tensor:
     """Attention of one segment after another, (tokens, heads, width)."""
     out = torch.empty(q.shape[1], q.shape[0], v.shape[-1], dtype=v.dtype, device=v.device)
@@ -155,7 +192,12 @@ def _segment_attention(
             prefix_keys, prefix_values = context.prefix_kv[layer]
             keys, values = torch.cat([prefix_keys, keys], dim=1), torch.cat([prefix_values, values], dim=1)
         mask = segment.mask(context.prefix_length, window, q.device)
-        out[here] = _grouped_query_attention(q[:, here], keys, values, mask, scaling).transpose(0, 1)
+        if terms is NO_TERMS:
+            attended = _grouped_query_attention(q[:, here], keys, values, mask, scaling)
+        else:
+            positions = segment.positions(context.prefix_length, q.device)
+            attended = attention_with_terms(q[:, here], keys, values, mask, positions, scaling, terms)
+        out[here] = attended.transpose(0, 1)
     return out
 
 

@@ -7,7 +7,7 @@ every token attends to its own branch alone, and the prefix that all share is ke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ import torch
 from jglue_app import messages
 from jglue_app.backends.hf.counters import Counters, Phase
 from jglue_app.backends.hf.engine import packed_attention
+from jglue_app.backends.hf.engine.attention_modules import AttentionModules
 from jglue_app.backends.hf.engine.batched_attention import BatchedAttention
 from jglue_app.backends.hf.engine.equivalence import (
     DECODED,
@@ -55,8 +56,7 @@ class PackedModel:
     """
 
     def __init__(self, model: Any, reference: ReferenceModel, screen: bool | None = None) -> None:
-        if not model._can_set_attn_implementation():
-            raise Unsupported(Message("its attention cannot be exchanged"))
+        self._modules = None if model._can_set_attn_implementation() else AttentionModules(model)
         self._model = model
         self._reference = reference
         self._body = model.base_model
@@ -179,16 +179,23 @@ class PackedModel:
         phase: Phase,
         should_stop: Callable[[], bool] | None = None,
     ) -> torch.Tensor:
-        use_attention(self._model, packed_attention.NAME)
         self.counters.forward_tokens += len(ids)
         stopped = nullcontext() if should_stop is None else stopped_between_layers(self._model, should_stop)
-        with forward_context(context), torch.inference_mode(), self.counters.timed(phase), stopped:
+        exchanged = self._packed_attention(max(positions) + 1)
+        with forward_context(context), torch.inference_mode(), self.counters.timed(phase), exchanged, stopped:
             states: torch.Tensor = self._body(
                 input_ids=torch.tensor([list(ids)], device=self.device),
                 position_ids=torch.tensor([list(positions)], device=self.device),
                 use_cache=False,
             ).last_hidden_state[0]
         return states
+
+    def _packed_attention(self, length: int) -> AbstractContextManager[None]:
+        """Exchange the model's attention for a pass over tokens at positions below a length."""
+        if self._modules is not None:
+            return self._modules.exchanged(length)
+        use_attention(self._model, packed_attention.NAME)
+        return nullcontext()
 
     def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
         """Log-probability of each target after the state of its row; see `LMHead.logprobs`."""
