@@ -73,8 +73,9 @@ def expected_attention(
     [(4, 1, 20, 0, None), (2, 2, 0, 0, 0.3), (4, 2, 20, 30, None), (2, 1, 20, 8, None), (2, 2, 9, 400, None)],
 )
 @pytest.mark.parametrize("by_token", [False, True])
+@pytest.mark.parametrize("products", [False, True])
 def test_each_token_attends_to_the_prefix_and_its_branch(
-    heads: int, kv_heads: int, prefix_length: int, window: int, scale: float | None, by_token: bool
+    heads: int, kv_heads: int, prefix_length: int, window: int, scale: float | None, by_token: bool, products: bool
 ) -> None:
     count = sum(len(trie.tokens) for trie in tries())
     generator = torch.Generator().manual_seed(0)
@@ -93,7 +94,7 @@ def test_each_token_attends_to_the_prefix_and_its_branch(
         calls.append(expected.float())
         return calls[-1]
 
-    batching = BatchedAttention()
+    batching = BatchedAttention(products=products)
     plan = batching.plan(tries(), prefix_length)
     assert plan is not None
     for call in range(2):
@@ -121,6 +122,14 @@ def test_tensors_without_such_a_kernel_take_the_usual_attention() -> None:
     assert has_fused_attention(q, q, q) and not has_fused_attention(q, q, wide)
     assert not has_fused_attention(*(q.to("meta"),) * 3)
     assert BatchedAttention().plan(tries()[:1], 0) is None, "of a single trie there is nothing to batch"
+
+
+def test_scores_that_would_take_much_memory_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = torch.randn(2, sum(len(trie.tokens) for trie in tries()), 16)
+    monkeypatch.setattr(batched_attention, "MAX_SCORE_BYTES", 1_000)
+    plan = BatchedAttention(products=True).plan(tries(), 0)
+    assert plan is not None
+    assert plan.attention(q, q, q, None, None, 0, lambda: q) is q
 
 
 def test_log_sum_exp_of_the_scores() -> None:
@@ -154,12 +163,16 @@ class Loaded:
 
 @pytest.fixture
 def batched_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_model, "BATCHED_DEVICES", ("cpu",))
+    monkeypatch.setattr(packed_model, "PRODUCT_DEVICES", ())
 
 
-@pytest.mark.usefixtures("batched_devices")
 @pytest.mark.parametrize("architecture", ["llama", "gemma3"])
-def test_answers_are_scored_as_by_the_model_itself(tiny_model: TinyModel, architecture: str) -> None:
+@pytest.mark.parametrize("products", [False, True])
+def test_answers_are_scored_as_by_the_model_itself(
+    tiny_model: TinyModel, architecture: str, products: bool, request: pytest.FixtureRequest
+) -> None:
+    if not products:
+        request.getfixturevalue("batched_devices")
     loaded = Loaded(tiny_model(architecture))
     assert loaded.batching.enabled and loaded.batching.checked, "compared when the model was loaded"
     results = collect(loaded.backend.choose(PROMPTS, never))

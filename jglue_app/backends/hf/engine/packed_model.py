@@ -38,8 +38,9 @@ from jglue_app.messages import Message
 MIN_CHUNK_TOKENS = 32
 """Tokens of one prompt that are processed at once when memory is short."""
 BATCHED_DEVICES = ("cuda", "cpu")
-"""Kinds of devices on which the tries of a forward pass are batched in attention: a call takes long to start on a GPU,
-and on a CPU plain products over many tries are faster than torch's kernel over each."""
+"""Kinds of devices on which the tries of a forward pass are batched in attention: a call takes long to start there."""
+PRODUCT_DEVICES = ("cpu",)
+"""Those of them on which plain products over all tries are faster than torch's kernels."""
 
 
 class PackedModel:
@@ -68,7 +69,7 @@ class PackedModel:
         self.max_mask_bytes: int | None = None
         """Most bytes that the mask of one chunk may take; None for no limit."""
         kind = model.device.type
-        self.batching = BatchedAttention(enabled=kind in BATCHED_DEVICES, products=kind == "cpu")
+        self.batching = BatchedAttention(enabled=kind in BATCHED_DEVICES, products=kind in PRODUCT_DEVICES)
         """Whether several tries of a forward pass are batched in attention."""
         self._mask_bytes_per_pair = MASK_BYTES * _query_groups(model.config.get_text_config())
         try:
