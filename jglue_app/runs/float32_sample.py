@@ -32,7 +32,7 @@ SHARE, MIN_SECONDS = 0.1, 10.0
 """Of the seconds that the whole run took, how many are spent, and how many always may be; loading is not counted."""
 WIDER = {"bfloat16": 2, "float16": 2, "8-bit": 4, "4-bit": 8}
 """Precision → how many times the memory the weights take in float32, at most."""
-WORKING_BYTES = 2**30
+WORKING_BYTES = 2**28
 """Memory beside the weights that has to be free too."""
 
 

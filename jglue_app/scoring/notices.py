@@ -144,10 +144,14 @@ SENTENCES = {
         "another may come out than in float32."
     ),
     "float32_ranked": mark(
-        "{precision}: of {n} items whose answers were also ranked in float32, {k} have another first choice there; "
+        "{precision}: the first choice differs for {k} of {n} items that were also ranked in float32; "
         "log-probabilities differ by {largest} at most (median {median})."
     ),
-    "float32_written": mark("{precision}: of {n} texts that were also written in float32, {k} are different there."),
+    "float32_written": mark("{precision}: the text differs for {k} of {n} items that were also written in float32."),
+    "within_rounding": mark(
+        "The difference between A and B on {names} is smaller than what {precision} changes (the first choice of {k} "
+        "of {n} items): it may be rounding alone."
+    ),
     "ranked_by_first_token": mark(
         "The server gives no log-probabilities of whole answers: they were ranked by the most likely first tokens, "
         "which is approximate. Do not set these beside rankings of whole answers."

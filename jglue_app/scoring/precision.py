@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from jglue_app.scoring.protocols.common import best_choice
-from jglue_app.scoring.types import PrecisionEffect
+from jglue_app.scoring.types import Difference, PrecisionEffect
+from jglue_app.tasks import TASKS
 from jglue_app.types import Float32Output, ModelInfo, Notice, Record, RunData, RunSpec
 
 
@@ -62,6 +63,27 @@ def effect_notices(effect: PrecisionEffect) -> Iterator[Notice]:
     if effect.written:
         facts = {"precision": effect.precision, "k": effect.other_texts, "n": effect.written}
         yield Notice("float32_written", facts=facts)
+
+
+def rounding_notices(
+    effect: PrecisionEffect | None, differences: Mapping[str, Mapping[str, Difference]]
+) -> tuple[Notice, ...]:
+    """Which differences between two runs by log-likelihood are smaller than the share of items for which rounding
+    changes the first choice of one of them.
+
+    Args:
+        effect: what rounding changes in that run; None if nothing is known of it.
+        differences: subset → metric → difference, of the ranking.
+    """
+    if effect is None or not effect.flips:
+        return ()
+    share = effect.flips / effect.ranked
+    accuracies = {task: of["accuracy"].difference.value for task, of in differences.items() if "accuracy" in of}
+    names = [TASKS[task].title for task, value in accuracies.items() if value is not None and 0 < abs(value) < share]
+    if not names:
+        return ()
+    facts = {"precision": effect.precision, "k": effect.flips, "n": effect.ranked, "names": ", ".join(names)}
+    return (Notice("within_rounding", "", "choose", facts),)
 
 
 def _number(value: float) -> str:

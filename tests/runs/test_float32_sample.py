@@ -1,5 +1,5 @@
-"""A run in bfloat16 on a CPU answers a sample of its own items in float32 too. The models are tiny, with random weights;
-what they should answer in float32 comes from transformers."""
+"""A run in bfloat16 on a CPU answers a sample of its own items in float32 too. The models are tiny and random; what
+they should answer in float32 comes from transformers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_sample_holds_what_transformers_computes_in_float32_and_the_report_c
 ) -> None:
     plan = planned(settings, tiny_model("llama"))
     notes, manifest = run(settings, plan)
-    assert any("6 items are answered in float32 too" in note for note in notes)
+    assert any("6 items are answered in float32 too" in note for note in notes), notes
     path = RunStore.of(settings.runs_dir, plan.spec).path
     rows = {(row["task"], row["item_id"]): row["output"] for row in manifest["float32"]}
     records = [json.loads(line) for line in (path / "records.jsonl").read_text("utf-8").splitlines()]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.notices import sentence
 from jglue_app.scoring.precision import precision_effect
 from jglue_app.scoring.report import report_run
@@ -41,9 +42,9 @@ def test_flips_differences_and_texts_are_those_worked_out_by_hand() -> None:
 def test_a_report_says_what_was_measured_and_nothing_where_nothing_was() -> None:
     said = [sentence(notice) for notice in report_run(run()).notices]
     assert [text for text in said if "float32" in text][1:] == [
-        "bfloat16: of 3 items whose answers were also ranked in float32, 1 have another first choice there; "
-        "log-probabilities differ by 0.30 at most (median 0.020).",
-        "bfloat16: of 3 texts that were also written in float32, 2 are different there.",
+        "bfloat16: the first choice differs for 1 of 3 items that were also ranked in float32; log-probabilities "
+        "differ by 0.30 at most (median 0.020).",
+        "bfloat16: the text differs for 2 of 3 items that were also written in float32.",
     ]
     report = report_run(replace(run(), float32=()))
     assert report.precision is None
@@ -74,3 +75,20 @@ def test_a_label_names_the_dtype_that_was_asked_for() -> None:
     spec = run().spec
     assert replace(spec, model=ModelSpec("m", dtype="bfloat16")).label == f"{spec.label} · bfloat16"
     assert replace(spec, model=ModelSpec("m", dtype="float32")).label == spec.label
+
+
+@pytest.mark.parametrize(("same", "kinds"), [(False, ["within_rounding"]), (True, [])])
+def test_a_difference_smaller_than_what_rounding_flips_is_said_to_be_so(same: bool, kinds: list[str]) -> None:
+    # Of four items B has one more right: a difference of 0.25; rounding flips one of the three that were sampled.
+    first, second = ("entailment", "contradiction", "neutral", "neutral"), (-1.0, -2.0, -3.0)
+    rows = [(gold, ranked("", second)) for gold in first]
+    a = replace(nli(*rows), model=replace(INFO, dtype="float32"))
+    wins = (-2.0, -1.0, -3.0)
+    changed = rows if same else [rows[0], ("contradiction", ranked("", wins)), *rows[2:]]
+    exact = [Float32Output("jnli", str(n), ranked("", wins if n == 0 else second)) for n in (0, 2, 3)]
+    b = replace(nli(*changed), model=INFO, float32=tuple(exact))
+    found = compare_runs(a, b)
+    difference = found.choose["jnli"]["accuracy"].difference.value
+    assert difference == pytest.approx(0.0 if same else 0.25)
+    assert [n.kind for n in found.b.notices if n.kind == "within_rounding"] == kinds
+    assert "within_rounding" not in {n.kind for n in found.a.notices}
