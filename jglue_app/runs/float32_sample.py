@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from jglue_app import messages
 from jglue_app.backends.pool import ModelPool
@@ -36,9 +37,17 @@ WORKING_BYTES = 2**28
 """Memory beside the weights that has to be free too."""
 
 
+class SampleNote(NamedTuple):
+    """What is said of the sample."""
+
+    message: Message
+    passing: bool = False
+    """Whether it says what goes on at the moment, and means nothing afterwards."""
+
+
 def answer_in_float32(
     plan: Plan, store: RunStore, pool: ModelPool, should_stop: Callable[[], bool], *, answered_now: bool
-) -> Iterator[Message]:
+) -> Iterator[SampleNote]:
     """Answer a sample of a complete run in float32 and store the outputs; notes on what is done or left out.
 
     Args:
@@ -66,30 +75,33 @@ def answer_in_float32(
     try:
         with pool.beside(spec, needed) as backend:
             if backend is None:
-                yield Message(
+                text = Message(
                     "How far {precision} changes the answers is not measured: {model} in float32 does not fit into "
                     "the free memory.",
                     **facts,
                 )
+                yield SampleNote(text)
             elif not _is_same(backend.info, data.model):
-                yield Message(
+                text = Message(
                     "How far {precision} changes the answers is not measured: {model} cannot be loaded in float32 with "
                     "the same weights.",
                     **facts,
                 )
+                yield SampleNote(text)
             else:
-                yield Message(
+                text = Message(
                     "{n} items are answered in float32 too, to measure how far {precision} changes the answers.",
                     n=len(missing),
                     **facts,
                 )
+                yield SampleNote(text, passing=True)
                 _answer(plan, store, data, backend, missing, should_stop)
     except JglueAppError as e:
-        yield Message(
-            "How far {precision} changes the answers could not be measured ({reason}).",
-            reason=messages.of(e),
-            **facts,
+        reason = messages.of(e)
+        text = Message(
+            "How far {precision} changes the answers could not be measured ({reason}).", reason=reason, **facts
         )
+        yield SampleNote(text)
 
 
 def _is_same(info: ModelInfo, of_run: ModelInfo) -> bool:

@@ -163,8 +163,8 @@ def run_plans(
             yield Event("notice", p.spec.label, side, message=note)
         if finished == p.total:
             answered_now = sessions[id(p)].attempted > before[id(p)]
-            for note in answer_in_float32(p, stores[id(p)], pool, should_stop, answered_now=answered_now):
-                yield Event("notice", p.spec.label, side, message=note)
+            for text, passing in answer_in_float32(p, stores[id(p)], pool, should_stop, answered_now=answered_now):
+                yield Event("notice", p.spec.label, side, message=text, task=p.spec.tasks[-1] if passing else "")
         stopped = finished < p.total and (should_stop() or sessions[id(p)].exhausted)
         why = sessions[id(p)].lacks if stopped else ""
         yield Event("stopped" if stopped else "done", p.spec.label, side, run_done=finished, run_total=p.total, why=why)

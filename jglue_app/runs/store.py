@@ -9,6 +9,8 @@ A line is one unbuffered append; every batch is followed by fsync. A last line t
 What a reader can tell a damaged run by, absent in runs of older versions: `items` in the manifest has the number and
 checksum of the items (a list of two while they are replaced), `records` how many answers there were when the run last
 ended in order, and each line of `records.jsonl` ends with its own checksum.
+
+Of a run in less than float32, `float32` in the manifest has the outputs of a sample of its items in float32.
 """
 
 from __future__ import annotations

@@ -56,10 +56,11 @@ def precision_effect(data: RunData) -> PrecisionEffect | None:
 
 def effect_notices(effect: PrecisionEffect) -> Iterator[Notice]:
     """What was measured, for people."""
+    facts: dict[str, str | int | float]
     if effect.ranked and effect.largest is not None and effect.median is not None:
         facts = {"precision": effect.precision, "k": effect.flips, "n": effect.ranked}
-        numbers = {"largest": _number(effect.largest), "median": _number(effect.median)}
-        yield Notice("float32_ranked", facts={**facts, **numbers})
+        facts |= {"largest": _number(effect.largest), "median": _number(effect.median)}
+        yield Notice("float32_ranked", facts=facts)
     if effect.written:
         facts = {"precision": effect.precision, "k": effect.other_texts, "n": effect.written}
         yield Notice("float32_written", facts=facts)
@@ -82,7 +83,8 @@ def rounding_notices(
     names = [TASKS[task].title for task, value in accuracies.items() if value is not None and 0 < abs(value) < share]
     if not names:
         return ()
-    facts = {"precision": effect.precision, "k": effect.flips, "n": effect.ranked, "names": ", ".join(names)}
+    facts: dict[str, str | int | float] = {"precision": effect.precision, "k": effect.flips, "n": effect.ranked}
+    facts |= {"names": ", ".join(names)}
     return (Notice("within_rounding", "", "choose", facts),)
 
 

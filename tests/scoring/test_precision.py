@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
@@ -10,7 +10,6 @@ from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.notices import sentence
 from jglue_app.scoring.precision import precision_effect
 from jglue_app.scoring.report import report_run
-from jglue_app.scoring.types import PrecisionEffect
 from jglue_app.types import Float32Output, ModelInfo, ModelSpec, Output, RunData
 from tests.scoring.test_report import nli, output
 
@@ -30,13 +29,17 @@ def run(sampled: int = 3) -> RunData:
     return replace(nli(*rows), model=INFO, float32=tuple(exact[:sampled]))
 
 
+def values(data: RunData) -> tuple[object, ...]:
+    """Precision, items, ranked, flips, largest, median, written, other texts."""
+    effect = precision_effect(data)
+    assert effect is not None
+    return astuple(effect)
+
+
 def test_flips_differences_and_texts_are_those_worked_out_by_hand() -> None:
-    effect = precision_effect(run())
-    assert effect == PrecisionEffect("bfloat16", 3, 3, 1, pytest.approx(0.3), pytest.approx(0.02), 3, 2)
+    assert values(run()) == ("bfloat16", 3, 3, 1, pytest.approx(0.3), pytest.approx(0.02), 3, 2)
     # Of the first item alone the median is the middle of 0, 0.1 and 0.3.
-    assert precision_effect(run(1)) == PrecisionEffect(
-        "bfloat16", 1, 1, 0, pytest.approx(0.3), pytest.approx(0.1), 1, 0
-    )
+    assert values(run(1)) == ("bfloat16", 1, 1, 0, pytest.approx(0.3), pytest.approx(0.1), 1, 0)
 
 
 def test_a_report_says_what_was_measured_and_nothing_where_nothing_was() -> None:
@@ -57,8 +60,8 @@ def test_items_without_usable_log_probabilities_or_text_are_not_counted() -> Non
     broken = (float("nan"), -1.0, -2.0)
     records = [replace(data.records[0], output=ranked("答え0", broken)), *data.records[1:]]
     exact = (*data.float32[:2], replace(data.float32[2], output=replace(data.float32[2].output, text=None)))
-    effect = precision_effect(replace(data, records=records, float32=exact))
-    assert effect == PrecisionEffect("bfloat16", 3, 2, 1, pytest.approx(0.2), pytest.approx(0.01), 2, 1)
+    found = values(replace(data, records=records, float32=exact))
+    assert found == ("bfloat16", 3, 2, 1, pytest.approx(0.2), pytest.approx(0.01), 2, 1)
     gone = replace(data, records=[], float32=(Float32Output("jsts", "9", output("1")), *data.float32))
     assert precision_effect(gone) is None
 
