@@ -30,7 +30,7 @@ SAMPLE = 24
 CHUNKS = (4, 8, 12)
 """Items at a time: the first ones show how long the others take."""
 SHARE, MIN_SECONDS = 0.1, 10.0
-"""Of the seconds that the whole run took, how many are spent, and how many always may be; loading is not counted."""
+"""How many of the seconds that the run took are spent on it, and how many always may be; loading is not counted."""
 WIDER = {"bfloat16": 2, "float16": 2, "8-bit": 4, "4-bit": 8}
 """Precision → how many times the memory the weights take in float32, at most."""
 WORKING_BYTES = 2**28
@@ -133,7 +133,8 @@ def _answer(
     sample: Sequence[Record],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Answer the records of a sample in chunks, as far as there is time, and store each chunk."""
+    """Answer the records of a sample in chunks and store each chunk: the first one, and others as far as there is
+    time."""
     seconds = max(MIN_SECONDS, SHARE * sum(r.output.seconds for r in data.records if r.output is not None))
     started = time.perf_counter()
 
@@ -144,9 +145,9 @@ def _answer(
     for size in CHUNKS:
         chunk, rest = rest[:size], rest[size:]
         elapsed = time.perf_counter() - started
-        if not chunk or out_of_time() or (done and elapsed * (1 + len(chunk) / done) > seconds):
+        if not chunk or should_stop() or (done and elapsed * (1 + len(chunk) / done) > seconds):
             return
-        outputs += _outputs(plan, chunk, backend, out_of_time)
+        outputs += _outputs(plan, data, chunk, backend, out_of_time if done else should_stop)
         done += len(chunk)
         # Another process that has taken the run over meanwhile measures it at its own end.
         with suppress(RunBusyError), store.writing() as writer:
@@ -154,13 +155,13 @@ def _answer(
 
 
 def _outputs(
-    plan: Plan, records: Sequence[Record], backend: Backend, should_stop: Callable[[], bool]
+    plan: Plan, data: RunData, records: Sequence[Record], backend: Backend, should_stop: Callable[[], bool]
 ) -> Iterator[Float32Output]:
     """What a model answers to the stored prompts of some records, without those that it has no answer to."""
     for name in dict.fromkeys(record.task for record in records):
         prompts = [record.prompt for record in records if record.task == name]
-        ids = {prompt.item_id for prompt in prompts}
-        items = [item for item in plan.items[name] if item.id in ids]
+        # The plan of a later session may have fewer items than are stored.
+        items = [data.items[name][prompt.item_id] for prompt in prompts]
         limits = token_limits(plan, TASKS[name], items, backend)
         answers = answer_prompts(plan.spec, TASKS[name], limits, prompts, backend, should_stop, lambda _: None)
         for record in answers:

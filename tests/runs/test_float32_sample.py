@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jglue_app.backends.pool import ModelPool
+from jglue_app.results.exporters.run_source import load_run_source
 from jglue_app.results.library import Library
 from jglue_app.runs import float32_sample
 from jglue_app.runs.plan import Plan, make_plan
@@ -19,9 +20,15 @@ from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import Decoding, ModelSpec
+from jglue_app.wandb_sink.run_payload import run_payload
 from tests.conftest import TinyModel
 
 TASKS = ("jnli", "jsts")
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(float32_sample, "MIN_SECONDS", 1e9)
 
 
 def planned(settings: Settings, folder: Path, dtype: str = "bfloat16", limit: int = 3) -> Plan:
@@ -45,20 +52,22 @@ def run(
     return [event.message for event in events if event.message], RunStore.of(settings.runs_dir, plan.spec).manifest()
 
 
-def logprobs_of(folder: Path, prompt: str, answer: str) -> tuple[float, str]:
-    """Summed log-probability of an answer after a prompt, and what is written after it, by transformers alone."""
+def ranked_by_transformers(folder: Path, prompt: str, answers: list[str]) -> tuple[list[float], str]:
+    """Summed log-probability of each answer after a prompt, and what is written after it, by transformers alone."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     before = tokenizer(prompt)["input_ids"]
-    ids = tokenizer(prompt + answer)["input_ids"]
+    totals = []
     with torch.inference_mode():
-        scores = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        for answer in answers:
+            ids = tokenizer(prompt + answer)["input_ids"]
+            scores = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+            totals.append(sum(float(scores[i - 1, ids[i]]) for i in range(len(before), len(ids))))
         new = model.generate(torch.tensor([before]), max_new_tokens=4, do_sample=False)[0, len(before) :]
-    total = sum(float(scores[i - 1, ids[i]]) for i in range(len(before), len(ids)))
-    return total, tokenizer.decode(new, skip_special_tokens=True)
+    return totals, tokenizer.decode(new, skip_special_tokens=True)
 
 
 def test_the_sample_holds_what_transformers_computes_in_float32_and_the_report_counts_it(
@@ -74,14 +83,14 @@ def test_the_sample_holds_what_transformers_computes_in_float32_and_the_report_c
     assert rows.keys() == {(record["task"], record["item_id"]) for record in records}
     assert any(note.startswith(f"{len(rows)} items are answered in float32 too") for note in notes), notes
     ranked = [record for record in records if record["task"] == "jnli"]
-    differences = []
+    differences: list[float] = []
     for record in ranked:
-        exact = rows["jnli", record["item_id"]]["choice_logprobs"]
-        for answer, value in zip(record["prompt"]["answers"], exact, strict=True):
-            expected, text = logprobs_of(tiny_model("llama"), record["prompt"]["text"], answer)
-            assert value == pytest.approx(expected, abs=1e-4)
-            assert text.startswith(rows["jnli", record["item_id"]]["text"])
-        differences += list(np.abs(np.subtract(record["output"]["choice_logprobs"], exact)))
+        exact = rows["jnli", record["item_id"]]
+        prompt = record["prompt"]
+        expected, text = ranked_by_transformers(tiny_model("llama"), prompt["text"], prompt["answers"])
+        assert exact["choice_logprobs"] == pytest.approx(expected, abs=1e-4)
+        assert text.startswith(exact["text"])
+        differences += np.abs(np.subtract(record["output"]["choice_logprobs"], exact["choice_logprobs"])).tolist()
     effect = Library(settings.runs_dir).report(path).precision
     assert effect is not None
     assert effect.items == effect.written == len(rows) >= 5
@@ -90,62 +99,52 @@ def test_the_sample_holds_what_transformers_computes_in_float32_and_the_report_c
     assert effect.largest == pytest.approx(max(differences))
     assert effect.largest > 1e-4  # Else nothing was rounded.
     assert effect.median == pytest.approx(np.median(differences))
+    summary = run_payload(RunStore(path).data(), manifest, "official").summary
+    assert summary["precision/largest"] == effect.largest
+    assert summary["precision/flips"] == effect.flips
+    assert load_run_source(path).model_facts()["model_float32_sample_items"] == str(len(rows))
     assert effect.other_texts == sum(r["output"]["text"] != rows[r["task"], r["item_id"]]["text"] for r in records)
 
 
-def test_a_stopped_run_has_no_sample_and_a_raised_limit_keeps_it_and_adds_to_it(
+def test_the_sample_comes_with_the_last_answer_and_is_completed_by_later_sessions(
     settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tiny_model("llama")
-    stops = iter([False] * 12)
-    _, manifest = run(settings, planned(settings, folder), lambda: next(stops, True))
-    assert "float32" not in manifest
-    _, first = run(settings, planned(settings, folder))
-    assert len(first["float32"]) in (5, 6)
-    monkeypatch.setattr(float32_sample, "SAMPLE", 8)
-    notes, same = run(settings, planned(settings, folder))
-    assert same["float32"] == first["float32"]
-    assert notes == []  # Nothing was answered, so no model was loaded.
-    _, more = run(settings, planned(settings, folder, limit=10))
-    assert more["float32"][: len(first["float32"])] == first["float32"]
-    assert len(more["float32"]) == 8
-    # The sample is spread over the subsets.
-    assert [row["task"] for row in more["float32"]].count("jsts") in (3, 4, 5)
-
-
-def test_a_run_in_float32_has_none_and_an_old_one_gets_it_when_it_is_run_again(
-    settings: Settings, tiny_model: TinyModel
-) -> None:
-    folder = tiny_model("llama")
-    _, manifest = run(settings, planned(settings, folder, "auto"))
-    assert "float32" not in manifest
-    plan = planned(settings, folder)
-    _, manifest = run(settings, plan)
+    plan, library = planned(settings, tiny_model("llama")), Library(settings.runs_dir)
     path = RunStore.of(settings.runs_dir, plan.spec).path
-    old = {name: value for name, value in manifest.items() if name != "float32"}
-    (path / "manifest.json").write_text(json.dumps(old), "utf-8")
-    library = Library(settings.runs_dir)
+    stops = iter([False] * 12)
+    _, stopped = run(settings, plan, lambda: next(stops, True))
+    assert "float32" not in stopped
+    _, first = run(settings, plan)
+    assert len(first["float32"]) >= 5
+    notes, same = run(settings, plan)
+    assert same == first
+    assert notes == []  # Nothing was answered, so no model was loaded.
+    # A run of an earlier version has none.
+    (path / "manifest.json").write_text(json.dumps({k: v for k, v in first.items() if k != "float32"}), "utf-8")
     assert library.report(path).precision is None
-    _, again = run(settings, plan)
-    assert [row["output"]["text"] for row in again["float32"]] == [r["output"]["text"] for r in manifest["float32"]]
-    assert library.report(path).precision is not None
-
-
-def test_without_memory_for_it_the_sample_is_left_out_and_that_is_said(
-    settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(float32_sample, "WORKING_BYTES", 2**60)
-    notes, manifest = run(settings, planned(settings, tiny_model("llama")))
-    assert any("does not fit into the free memory" in note for note in notes)
+    notes, without = run(settings, plan)
+    assert [note for note in notes if "does not fit into the free memory" in note]
+    assert "float32" not in without
+    assert without["records"] == {"answered": 6, "tried": 6}
+    monkeypatch.setattr(float32_sample, "WORKING_BYTES", 0)
+    # The first two items take all the time there is.
+    for name, value in (("CHUNKS", (2, 22)), ("MIN_SECONDS", 0.0), ("SHARE", 0.0)):
+        monkeypatch.setattr(float32_sample, name, value)
+    _, begun = run(settings, plan)
+    # It is spread over the subsets, and always the same.
+    assert {row["task"] for row in begun["float32"]} == set(TASKS)
+    assert [row["item_id"] for row in begun["float32"]] == [row["item_id"] for row in first["float32"][:2]]
+    assert library.report(path).precision is not None
+    monkeypatch.setattr(float32_sample, "MIN_SECONDS", 1e9)
+    _, more = run(settings, planned(settings, tiny_model("llama"), limit=4))
+    assert more["float32"][:2] == begun["float32"]
+    assert len(more["float32"]) > 5
+
+
+def test_a_run_in_float32_has_no_sample(settings: Settings, tiny_model: TinyModel) -> None:
+    plan = planned(settings, tiny_model("llama"), "auto", 1)
+    _, manifest = run(settings, plan)
+    assert manifest["model"]["dtype"] == "float32"
     assert "float32" not in manifest
-    assert manifest["records"] == {"answered": 6, "tried": 6}
-
-
-def test_what_takes_too_long_ends_after_the_first_items(
-    settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(float32_sample, "CHUNKS", (2, 22))
-    monkeypatch.setattr(float32_sample, "MIN_SECONDS", 1e-9)
-    monkeypatch.setattr(float32_sample, "SHARE", 0.0)
-    _, manifest = run(settings, planned(settings, tiny_model("llama")))
-    assert len(manifest.get("float32", [])) <= 2
+    assert Library(settings.runs_dir).report(RunStore.of(settings.runs_dir, plan.spec).path).precision is None
