@@ -35,6 +35,10 @@ NO_STYLE = "none"
 """`PromptSpec.style` and `format` of such a run: its texts are embedded as they are."""
 
 
+TWO_BYTES = ("bfloat16", "float16")
+"""Dtypes of half the precision: scores are approximate where they are the user's choice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One JGLUE example."""
@@ -241,6 +245,8 @@ class RunSpec:
         counts = sorted({self.prompt.for_task(task).shots for task in self.tasks}) or [self.prompt.shots]
         shots = "–".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
         parts = [model, self.prompt.format, style, f"{shots}-shot"]
+        if self.model.dtype in TWO_BYTES:
+            parts.append(self.model.dtype)
         if self.model.quantization != "none":
             parts.append(self.model.quantization)
         if self.prompt.thinking != "off":
@@ -381,6 +387,15 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Float32Output:
+    """What the model of a run that computes in less than float32 answers to one of its items in float32."""
+
+    task: str
+    item_id: str
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something to know before a score is believed; `scoring.notices` makes sentences of it."""
 
@@ -411,6 +426,9 @@ class RunData:
     paid_beside: float = 0.0
     """What a run has cost beside its stored answers, in the currency of its model: for requests whose item has none, or
     at other prices."""
+    float32: tuple[Float32Output, ...] = ()
+    """What the same model answers in float32 to a sample of the items; empty where that was not measured, or the run
+    is in float32."""
 
 
 @dataclass(frozen=True, slots=True)

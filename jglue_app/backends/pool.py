@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,8 @@ class ModelPool:
         self._settings = settings
         self._device = device
         self._size = size
+        self._evicts = True
+        """Whether models are closed to make room for another."""
         self._resident: dict[ModelSpec, Backend] = {}
         self._elsewhere: dict[ModelSpec, Backend] = {}
         """Models whose weights are loaded on a borrowed GPU; the least recently used first."""
@@ -86,7 +89,7 @@ class ModelPool:
             notify(Message("Unloading {model}: its files have changed.", model=stale.id))
             self._close(stale)
         notify(Message("Preparing {model}.", model=spec.id))
-        while self._resident and (len(self._resident) >= self._size or not self.fits(spec)):
+        while self._evicts and self._resident and (len(self._resident) >= self._size or not self.fits(spec)):
             oldest = next(iter(self._resident))
             notify(Message("Unloading {model} to make room.", model=oldest.id))
             self._close(oldest)
@@ -94,7 +97,7 @@ class ModelPool:
         try:
             backend = open_backend(spec, self._settings, **options)
         except DeviceError:
-            if not self._resident:
+            if not self._resident or not self._evicts:
                 raise
             # Its size was not known before: try again with all the memory there is.
             notify(Message("Unloading all other models to make room for {model}.", model=spec.id))
@@ -153,7 +156,7 @@ class ModelPool:
             try:
                 backend = opened()
             except DeviceError:
-                if len(self._resident) + len(self._adapted) < 2:
+                if len(self._resident) + len(self._adapted) < 2 or not self._evicts:
                     raise
                 notify(Message("Unloading all other models to make room for {model}.", model=spec.id))
                 for other in [s for s in self._resident if s != base_spec]:
@@ -176,6 +179,30 @@ class ModelPool:
         """Close the adapters of a model; None for those of all."""
         for spec in [s for s, (model, _) in self._adapted.items() if base in (None, model)]:
             self._adapted.pop(spec)[1].close()
+
+    @contextmanager
+    def beside(self, spec: ModelSpec, needed: int) -> Iterator[Backend | None]:
+        """A model beside those that are loaded, none of which is evicted for it. It is closed afterwards, unless it was
+        loaded before.
+
+        Args:
+            spec: the model, as for `get`.
+            needed: bytes that it takes; where so many are not free there is no model (None).
+
+        Raises:
+            ModelError: as `get`.
+        """
+        before = set(self._resident)
+        if without_adapter(spec) not in before and needed > backend_module(spec).memory_free(self._device):
+            yield None
+            return
+        self._evicts = False
+        try:
+            yield self.get(spec)
+        finally:
+            self._evicts = True
+            for loaded in [s for s in self._resident if s not in before]:
+                self._close(loaded)
 
     def fits(self, spec: ModelSpec) -> bool:
         """Whether the model is loaded, or fits next to those that are. True when its size is not known."""

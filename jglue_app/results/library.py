@@ -26,7 +26,7 @@ from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.tasks import TASKS
-from jglue_app.types import RunData, RunSpec, data_kind
+from jglue_app.types import TWO_BYTES, RunData, RunSpec, data_kind
 from jglue_app.whole_files import remove_left_folders, scratch_folder, sync_folder
 
 DELETED = ".deleted-"
@@ -321,20 +321,24 @@ def _called(report: Report, path: Path) -> Report:
 
 def _stored(path: Path, data: RunData) -> StoredRun:
     manifest = RunStore(path).manifest()
-    called = run_name.read_name(path)
+    called, spec = run_name.read_name(path), data.spec
     planned = {(task, id_) for task, items in data.items.items() for id_ in items}
     try:
+        label = str(manifest["label"])
+        # Older versions did not name it.
+        if spec.model.dtype in TWO_BYTES and spec.model.dtype not in label.split(" · "):
+            label = f"{label} · {spec.model.dtype}"
         return StoredRun(
             path.name,
             path,
-            called.name or str(manifest["label"]),
+            called.name or label,
             str(manifest["created"]),
             sum(record.output is not None and (record.task, record.item_id) in planned for record in data.records),
             len(planned),
             manifest["spec"],
             manifest.get("machine") or {},
             manifest.get("model") or {},
-            str(manifest["label"]),
+            label,
             called.description,
         )
     except (KeyError, TypeError) as e:

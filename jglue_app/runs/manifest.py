@@ -18,7 +18,7 @@ from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.serialization import dumps, facts_of
+from jglue_app.runs.serialization import FLOAT32, dumps, facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.runs.writer import RunWriter, has_zeros, is_unfinished
 from jglue_app.types import Dataset, Item, ModelInfo, Prompt
@@ -63,7 +63,7 @@ def write_head(
         "model_files": dict(plan.files),
         "machine": machine,
         "items": facts_of(items),
-    } | {name: old[name] for name in ("records", "cost") if name in old}
+    } | {name: old[name] for name in ("records", "cost", FLOAT32) if name in old}
     if earlier := _earlier_machines(old, machine):
         head["earlier_machines"] = earlier
     if engines := _earlier_engines(old, backend):

@@ -19,6 +19,7 @@ from jglue_app.messages import Joined, Message
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits, work_of
 from jglue_app.runs.changes import changes_since
+from jglue_app.runs.float32_sample import answer_in_float32
 from jglue_app.runs.manifest import Described, note_records, repair, write_head
 from jglue_app.runs.notes import notes_on_repetition_penalty, notes_on_thinking
 from jglue_app.runs.paying import Charge, charged_to, check_server, nobody_else, note_cost
@@ -95,7 +96,8 @@ def run_plans(
     other; the same weights are loaded once. Two identical plans are run once.
 
     A run whose budget has no room for a next request ends as stopped, with a notice that says so; so does one for which
-    no more GPU time is lent, while the other goes on. The budget is that of each run. `charge` names who else pays for
+    no more GPU time is lent, while the other goes on. Of a complete run in less than float32 a sample is answered in
+    float32 at the end. The budget is that of each run. `charge` names who else pays for
     the requests of a model, `first` the subset that comes before the others.
     """
     stores = {id(p): RunStore.of(runs_dir, p.spec) for _, p in plans}
@@ -140,6 +142,7 @@ def run_plans(
         message = Message("The two models do not fit in memory together: they run one after the other.")
         yield Event("notice", plans[0][1].spec.label, message=message)
     begun = {id(p): p for _, p, _ in steps}
+    before = {id(p): sessions[id(p)].attempted for _, p in plans}
     try:
         for side, p, name in steps:
             if should_stop():
@@ -158,6 +161,10 @@ def run_plans(
         finished = len(stores[id(p)].finished_of(p.items))
         for note in sessions[id(p)].closing_notes(p):
             yield Event("notice", p.spec.label, side, message=note)
+        if finished == p.total:
+            answered_now = sessions[id(p)].attempted > before[id(p)]
+            for text, passing in answer_in_float32(p, stores[id(p)], pool, should_stop, answered_now=answered_now):
+                yield Event("notice", p.spec.label, side, message=text, task=p.spec.tasks[-1] if passing else "")
         stopped = finished < p.total and (should_stop() or sessions[id(p)].exhausted)
         why = sessions[id(p)].lacks if stopped else ""
         yield Event("stopped" if stopped else "done", p.spec.label, side, run_done=finished, run_total=p.total, why=why)

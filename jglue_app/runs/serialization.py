@@ -14,10 +14,12 @@ from jglue_app.messages import Message
 from jglue_app.prompts import thoughts
 from jglue_app.runs.typed_json import BadValueError, finite, read
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item, Record, RunSpec
+from jglue_app.types import Float32Output, Item, Record, RunSpec
 
 CHECKSUM = "crc32"
 """The last key of a line of `records.jsonl`: the CRC-32 of the line without it, 8 hex digits."""
+FLOAT32 = "float32"
+"""The manifest's key under which the outputs of a sample of the items in float32 are."""
 _CHECKSUM_OFFSET = -len(f', "{CHECKSUM}": "00000000"}}\n')
 """Where in a line the checksum begins, from its end."""
 
@@ -119,3 +121,20 @@ def paid_beside(manifest: Mapping[str, Any]) -> float:
     cost = manifest.get("cost")
     value = cost.get("beside_answers", 0.0) if isinstance(cost, Mapping) else 0.0
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+def float32_outputs(manifest: Mapping[str, Any]) -> tuple[Float32Output, ...]:
+    """What is stored of a run's items in float32: nothing in a run of float32 or of an older version.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what was written.
+    """
+    rows = manifest.get(FLOAT32)
+    if rows is None:
+        return ()
+    if not isinstance(rows, list):
+        raise TypeError(f"{FLOAT32} must be a list")
+    outputs = tuple(read(Float32Output, row) for row in rows)
+    for one in outputs:
+        finite(one.output.seconds, "seconds")
+    return outputs

@@ -9,6 +9,8 @@ A line is one unbuffered append; every batch is followed by fsync. A last line t
 What a reader can tell a damaged run by, absent in runs of older versions: `items` in the manifest has the number and
 checksum of the items (a list of two while they are replaced), `records` how many answers there were when the run last
 ended in order, and each line of `records.jsonl` ends with its own checksum.
+
+Of a run in less than float32, `float32` in the manifest has the outputs of a sample of its items in float32.
 """
 
 from __future__ import annotations
@@ -22,10 +24,17 @@ from typing import Any, NamedTuple, TypeVar
 from jglue_app import messages
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.messages import Message
-from jglue_app.runs.serialization import facts_of, item_from, paid_beside, parse_record_line, spec_from
+from jglue_app.runs.serialization import (
+    facts_of,
+    float32_outputs,
+    item_from,
+    paid_beside,
+    parse_record_line,
+    spec_from,
+)
 from jglue_app.runs.typed_json import read
 from jglue_app.runs.writer import FORMAT_VERSION, RunWriter
-from jglue_app.types import Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
+from jglue_app.types import Float32Output, Item, ModelInfo, Notice, Record, RunData, RunSpec, Source
 
 DELETE_LINE = Message("Delete the line; its item is then done again.")
 RESTORE = Message("Restore it from a copy, or start the same run again, which rewrites it.")
@@ -203,7 +212,7 @@ class RunStore:
                 "{path} does not say where its data is from ({reason}).", path=path, reason=repr(unknown[0])
             )
         model, assumed = self._model(manifest), self._assumed(manifest)
-        return RunData(spec, by_task, sources, (), model, assumed, paid_beside(manifest))
+        return RunData(spec, by_task, sources, (), model, assumed, paid_beside(manifest), self._float32(manifest))
 
     def check_items(self, manifest: Mapping[str, Any], items: Sequence[Item]) -> None:
         """Compare the items with what the manifest says of them; raises StoreError if they are not the whole.
@@ -321,6 +330,14 @@ class RunStore:
         try:
             return tuple(read(Notice, row) for row in imported.get("notices") or ()) if imported else ()
         except (AttributeError, KeyError, TypeError, ValueError) as e:
+            raise StoreError(
+                "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
+            ) from e
+
+    def _float32(self, manifest: Mapping[str, Any]) -> tuple[Float32Output, ...]:
+        try:
+            return float32_outputs(manifest)
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise StoreError(
                 "{path} is not a run's manifest ({reason!r}).", path=self.named / "manifest.json", reason=e
             ) from e

@@ -21,6 +21,7 @@ from jglue_app.scoring.estimates import (
 )
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, only, only_judged
 from jglue_app.scoring.payment import paid_for
+from jglue_app.scoring.precision import rounding_notices
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import SHARES, is_cosine, is_right
 from jglue_app.scoring.report import READINGS, has_score, report_judged, task_report
@@ -81,6 +82,9 @@ def compare_runs(
         for reading in READINGS
     }
     left, right = report_judged(a, scoring, rows_a), report_judged(b, scoring, rows_b)
+    left, right = (
+        replace(r, notices=(*r.notices, *rounding_notices(r.precision, differences["choose"]))) for r in (left, right)
+    )
     shared = _common((a, left), (b, right), pairs, scoring)
     flips = {name: _all_flips(TASKS[name], p, scoring) for name, p in pairs.items()}
     costs = _cost(a), _cost(b)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from jglue_app.messages import Joined, Message, mark
 from jglue_app.prompts.thoughts import is_ignored
 from jglue_app.scoring.metric_names import metric_message
-from jglue_app.scoring.types import Estimate, Preset, ScoringProtocol, TaskReport
+from jglue_app.scoring.precision import effect_notices, rounded_to
+from jglue_app.scoring.types import Estimate, PrecisionEffect, Preset, ScoringProtocol, TaskReport
 from jglue_app.tasks import TASKS
 from jglue_app.types import ELSEWHERE, ModelInfo, Notice, Prompt, RunSpec, Task
 
@@ -141,6 +142,15 @@ SENTENCES = {
     "approximate": mark(
         "The model computed in {precision}: log-likelihoods are approximate, and where two answers are nearly equal "
         "another may come out than in float32."
+    ),
+    "float32_ranked": mark(
+        "{precision}: the first choice differs for {k} of {n} items that were also ranked in float32; "
+        "log-probabilities differ by {largest} at most (median {median})."
+    ),
+    "float32_written": mark("{precision}: the text differs for {k} of {n} items that were also written in float32."),
+    "within_rounding": mark(
+        "The difference between A and B on {names} is smaller than what {precision} changes (the first choice of {k} "
+        "of {n} items): it may be rounding alone."
     ),
     "ranked_by_first_token": mark(
         "The server gives no log-probabilities of whole answers: they were ranked by the most likely first tokens, "
@@ -293,13 +303,18 @@ def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protoc
 
 
 def of_run(
-    spec: RunSpec, protocol: ScoringProtocol, model: ModelInfo | None = None, prompts: Sequence[Prompt] = ()
+    spec: RunSpec,
+    protocol: ScoringProtocol,
+    model: ModelInfo | None = None,
+    prompts: Sequence[Prompt] = (),
+    effect: PrecisionEffect | None = None,
 ) -> tuple[Notice, ...]:
-    """What concerns the whole run: rounded weights or numbers, thinking that none of its prompts turns on, settings
-    other than those of the protocol's system."""
+    """What concerns the whole run: rounded weights or numbers and what that changes, thinking that none of its prompts
+    turns on, settings other than those of the protocol's system."""
     ignored = spec.prompt.thinking == "on" and bool(prompts) and all(map(is_ignored, prompts))
     thinking = (Notice("thinking_ignored"),) if ignored else ()
-    return (*_precision(spec, model), *_of_server(model), *thinking, *_settings(spec, protocol))
+    measured = effect_notices(effect) if effect else ()
+    return (*_precision(spec, model), *measured, *_of_server(model), *thinking, *_settings(spec, protocol))
 
 
 def _of_server(model: ModelInfo | None) -> tuple[Notice, ...]:
@@ -317,12 +332,10 @@ def _of_server(model: ModelInfo | None) -> tuple[Notice, ...]:
 
 
 def _precision(spec: RunSpec, model: ModelInfo | None) -> tuple[Notice, ...]:
-    """Choices of the user that round more than is usual on the device: half precision on a CPU, few bits anywhere."""
-    bits = {"8bit": "8-bit", "4bit": "4-bit"}.get(spec.model.quantization)
+    """Weights that are rounded in their files, and what the user has chosen to round."""
+    precision = rounded_to(spec, model)
     already = (Notice("quantized", facts={"quantized": model.quantized}),) if model and model.quantized else ()
-    if bits is None and (model is None or not model.device.startswith("cpu") or model.dtype == "float32"):
-        return already
-    return (*already, Notice("approximate", facts={"precision": bits or (model.dtype if model else "")}))
+    return (*already, Notice("approximate", facts={"precision": precision})) if precision else already
 
 
 def _settings(spec: RunSpec, protocol: ScoringProtocol) -> tuple[Notice, ...]:

@@ -12,6 +12,7 @@ from jglue_app.scoring.estimates import CORRELATIONS, estimate, gold_similarity,
 from jglue_app.scoring.floors import constant_floors, default_floors
 from jglue_app.scoring.judged import Judged, ScoredItem, judge_run, knows_answer
 from jglue_app.scoring.payment import paid_for
+from jglue_app.scoring.precision import precision_effect
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import best_choice, is_cosine, is_right
 from jglue_app.scoring.protocols.judging import is_scored
@@ -53,6 +54,7 @@ def report_judged(data: RunData, protocol: ScoringProtocol, judged: Judged) -> R
     covered = [name for name in tasks if name in protocol.metrics]
     counted = [name for name in covered if name in DEFAULT_TASKS] or covered
     main = {name: main_metric(tasks[name], protocol.name) for name in counted}
+    effect = precision_effect(data)
     without = tuple(name for name, e in main.items() if e.value is None)
     return Report(
         spec_id=data.spec.spec_id,
@@ -62,9 +64,10 @@ def report_judged(data: RunData, protocol: ScoringProtocol, judged: Judged) -> R
         average=NO_DATA if without else significance.average(list(main.values())),
         average_of=tuple(main),
         average_without=without,
-        notices=notices.of_run(data.spec, protocol, data.model, [record.prompt for record in data.records]),
+        notices=notices.of_run(data.spec, protocol, data.model, [record.prompt for record in data.records], effect),
         split=data.spec.split,
         paid=paid_for(data),
+        precision=effect,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from jglue_app.types import Item, ModelInfo, Notice, Record, Source, Task
+from jglue_app.types import SET_ONLY, Item, ModelInfo, Notice, Record, Source, Task
 
 Status = Literal["exact", "recovered", "ambiguous", "off_format", "unfinished_thought", "empty"]
 Outcome = Literal[
@@ -165,6 +165,28 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
+class PrecisionEffect:
+    """How far a run that computes in less than float32 is from float32, on a sample of its own items."""
+
+    precision: str
+    """What it computes in, such as `bfloat16` or `8-bit`."""
+    items: int
+    """Items of the run that the same model also answered in float32."""
+    ranked: int
+    """Those of them whose answers have usable log-probabilities in both."""
+    flips: int
+    """Those of `ranked` for which another answer has the highest log-probability in float32."""
+    largest: float | None
+    """Largest difference of an answer's log-probability, in nats; None without `ranked`."""
+    median: float | None
+    """Median of these differences over all answers of all items, in nats."""
+    written: int
+    """Those of `items` for which both have written a text."""
+    other_texts: int
+    """Those of `written` whose texts differ."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All scores of one run under one protocol."""
 
@@ -186,6 +208,8 @@ class Report:
     """Which split was scored."""
     paid: Paid | None = None
     """What the answers cost; None where nothing is paid."""
+    precision: PrecisionEffect | None = field(default=None, metadata=SET_ONLY)
+    """What rounding changes; None for a run in float32, and where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ DISAGREE = 1 / 3
 def enough_items(request: RunRequest) -> Message:
     """How large a difference of accuracies has to be to show with the number of items of a request, and how many a
     verdict needs."""
-    count = _count(request)
+    count = fewest_items(request)
     if count is None:
         return Message("All items of each subset. A verdict needs at least {least}.", least=MIN_PAIRED)
     if count < MIN_PAIRED:
@@ -55,7 +55,7 @@ def enough_items(request: RunRequest) -> Message:
     )
 
 
-def _count(request: RunRequest) -> int | None:
+def fewest_items(request: RunRequest) -> int | None:
     """Items of the subset that has the fewest; None for all of official data, whose number is not known here."""
     if request.data != "sample":
         return request.limit

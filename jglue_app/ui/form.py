@@ -18,6 +18,7 @@ from jglue_app.runs.request import RunRequest
 from jglue_app.settings import Settings
 from jglue_app.ui import controls, views
 from jglue_app.ui.controls import RunControls, SideControls
+from jglue_app.ui.dtype_pace import DtypePaces
 from jglue_app.ui.enough_items import enough_items
 from jglue_app.ui.events import FOLLOWS_JOB, Updates, Values, changes_of
 from jglue_app.ui.guard import errors_shown_in
@@ -129,25 +130,34 @@ class RequestForm:
                 found[f"{side.side}.format"] = format
         return found
 
-    def check(self, settings: Settings, values: Values, lang: str) -> tuple[RunRequest | JglueAppError, Updates]:
-        """What the values request, or why they cannot, and the sentences beside the boxes."""
+    def check(
+        self, settings: Settings, values: Values, lang: str, paces: DtypePaces | None = None
+    ) -> tuple[RunRequest | JglueAppError, Updates]:
+        """What the values request, or why they cannot, and the sentences beside the boxes, with what is known of the
+        pace in other dtypes."""
         try:
             found: RunRequest | JglueAppError = self.read(settings, values)
         except JglueAppError as e:
             found = e
-        updates: Updates = {self.notes: self.beside(found, lang)}
+        updates: Updates = {self.notes: self.beside(found, lang, paces)}
         updates |= self.price.looks(settings, found if isinstance(found, RunRequest) else None)
         for name, format in self._usual_formats(settings, values).items():
             if values[self.by_name[name]] != format:
                 updates[self.by_name[name]] = format
         return found, updates
 
-    def beside(self, found: RunRequest | JglueAppError, lang: str) -> dict[str, dict[str, str]]:
+    def beside(
+        self, found: RunRequest | JglueAppError, lang: str, paces: DtypePaces | None = None
+    ) -> dict[str, dict[str, str]]:
         """The sentences beside the boxes, as `static/form.js` takes them: kind → element → text."""
         faults, hints = {}, {}
         if isinstance(found, RunRequest):
             if (items := self.by_name.get("limit")) is not None and found.b is not None:
                 hints[str(items.elem_id)] = say(enough_items(found), lang)
+            for name, side in found.sides.items() if paces else ():
+                box = self.by_name.get(f"{name}.dtype")
+                if box is not None and paces is not None and (hint := paces.hint(found, side)):
+                    hints[str(box.elem_id)] = say(hint, lang)
         elif (box := self.by_name.get(found.option)) is not None:
             faults[str(box.elem_id)] = say(found.message, lang)
         return {"faults": faults, "hints": hints}

@@ -36,7 +36,9 @@ class PlannedRun:
     @classmethod
     def of(cls, plan: Plan, finished: int = 0) -> PlannedRun:
         """The run that a plan will make."""
-        return cls(plan.spec.spec_id, plan.ids, f"{plan.spec.model.id} {plan.spec.decoding.method}", finished)
+        model = plan.spec.model
+        rounded = [value for value in (model.dtype, model.quantization) if value not in ("auto", "none")]
+        return cls(plan.spec.spec_id, plan.ids, " ".join([model.id, plan.spec.decoding.method, *rounded]), finished)
 
 
 @dataclass(slots=True, eq=False)

@@ -27,6 +27,7 @@ from jglue_app.runs.request import Plans, RunRequest
 from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
+from jglue_app.ui.dtype_pace import DtypePaces
 from jglue_app.ui.job import ENDED, MAX_NOTICES, Job, PlannedRun, State
 from jglue_app.ui.line import Line
 from jglue_app.ui.visitor import address_of
@@ -66,6 +67,8 @@ class Jobs:
         self._budgets = VisitorBudgets(settings)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._line = Line(Rates(settings.max_seconds, TIME_SLICE_S))
+        self.dtype_paces = DtypePaces(settings.runs_dir)
+        """How fast runs were here in each dtype."""
         self._visits = Visits(settings)
         self._lock = threading.Lock()
         self._cpu_slots = threading.BoundedSemaphore(MAX_CPU_JOBS)
@@ -116,6 +119,7 @@ class Jobs:
             planned = request.for_page(self._settings).plans(self._settings)
             job.runs = {side: PlannedRun.of(plan, self._finished(plan)) for side, plan in planned}
             self._make_runs(job, planned)
+            self.dtype_paces.learn(job)
             if job.stop.is_set() or job.state in ENDED:
                 return
             try:

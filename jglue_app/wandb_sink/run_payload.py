@@ -71,6 +71,7 @@ def run_payload(
         summary |= score_keys(report, f"{PROTOCOLS_KEY}/{name}")
     summary |= score_keys(reports[protocol], CHOSEN)
     summary |= _outcome_keys(reports["official"]) | _speed_keys(data) | _cost_keys(data)
+    summary |= _precision_keys(reports["official"])
     tables = {f"predictions/{task}": prediction_table(judged, task, protocol, marks) for task in judged["official"]}
     tables["failure_picture"] = outcome_table(reports["official"])
     tables["notices"] = notice_table(reports)
@@ -188,6 +189,13 @@ def _cost_keys(data: RunData) -> Summary:
     values = asdict(paid)
     values["beside_answers"] = values.pop("beside")
     return {f"cost/{name}": value for name, value in values.items()}
+
+
+def _precision_keys(report: Report) -> Summary:
+    """How far a run in less than float32 is from float32; nothing where that was not measured."""
+    if report.precision is None:
+        return {}
+    return {f"precision/{name}": value for name, value in asdict(report.precision).items() if value is not None}
 
 
 def _quantized(data: RunData) -> str:

@@ -165,6 +165,8 @@ def test_a_protocol_that_ranks_reads_no_text() -> None:
         ("m · plain · ja · 0-shot · 4bit", "m · chat · ja · 0-shot", ("m · plain · 4bit", "m · chat")),
         ("plain · plain", "m · plain", ("plain", "m")),
         ("m · plain · ja · 0-shot", "", ("m", "")),
+        ("m · plain · ja · bfloat16", "", ("m · bfloat16", "")),
+        ("m · plain · ja · bfloat16", "n · plain · ja · bfloat16", ("m · bfloat16", "n · bfloat16")),
         ("table.jsonl", "m · plain", ("table.jsonl", "m · plain")),
     ],
 )

@@ -234,6 +234,9 @@ class RunSource:
             facts |= {"model_adapter": self.adapter_name, "model_adapter_type": info.adapter}
             facts |= {"model_adapter_commit": info.adapter_commit}
             facts |= {"model_quantized_files": info.quantized, "model_device": info.device.split(":")[0]}
+        if self.report.precision is not None:
+            effect = dataclasses.asdict(self.report.precision)
+            facts |= {f"model_float32_sample_{name}": str(value) for name, value in effect.items() if value is not None}
         return facts
 
 

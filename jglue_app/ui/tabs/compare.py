@@ -121,7 +121,7 @@ class CompareTab:
     def describe(self, request: gr.Request, values: Values) -> Updates:
         """The summary of what the form asks for, or what is wrong with it."""
         lang = language(request)
-        found, beside = self.form.check(self.state.settings, values, lang)
+        found, beside = self.form.check(self.state.settings, values, lang, self.state.jobs.dtype_paces)
         wanted = None if isinstance(found, JglueAppError) else found
         beside |= self.run.appearance_for(visitor_id(request), lang, wanted)
         if isinstance(found, JglueAppError):
