@@ -169,7 +169,7 @@ def test_outside_of_a_packed_pass_the_model_is_as_it_was(name: str) -> None:
     with torch.inference_mode():
         before = model(input_ids=ids, use_cache=False).logits
     backend = packed(model)
-    running = backend.choose(PROMPTS, never)
+    running: Any = backend.choose(PROMPTS, never)
     next(running)
     assert model.config._attn_implementation == attention
     assert not any("forward" in module.__dict__ for module in model.modules())
