@@ -8,7 +8,7 @@ tokens and halved when memory runs out.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from jglue_app.backends.hf.engine.outputs import (
 from jglue_app.backends.hf.engine.padded_model import PADDED, BatchMode, PaddedModel
 from jglue_app.backends.hf.engine.repetition_penalty import RepetitionPenalty
 from jglue_app.backends.hf.engine.requests import (
+    AnswerIds,
     Limits,
     Result,
     encode_choices,
@@ -186,6 +187,9 @@ class PaddedEngine:
         if not self.model.verify_up_to(longest_sequence(pending), should_stop):
             return
         yield from rejected.items()
+        for i, result in self._choose_by_state(pending, should_stop):
+            del pending[i]
+            yield i, result
         # Row → the prompts and the answers that are scored in it: number of the prompt, of the answer, its ids.
         uses: dict[tuple[int, ...], list[tuple[int, int, list[int]]]] = {}
         for i, pairs in pending.items():
@@ -216,6 +220,33 @@ class PaddedEngine:
                 if rows_left[i] == 0:
                     seconds = (time.perf_counter() - started) / len(prompts)
                     yield i, errors.get(i) or scored_output(scores[i], longest_context(pending[i]), seconds)
+
+    def _choose_by_state(
+        self, pending: Mapping[int, Sequence[AnswerIds]], should_stop: Callable[[], bool]
+    ) -> Iterator[Result]:
+        """Results of the prompts that could be ranked from copies of the model's cache; none where it has none such."""
+        sharing = self.model.state_sharing
+        if sharing is None or len(pending) == 0:
+            return
+        requests = {i: tuple((tuple(context), tuple(answer)) for context, answer in p) for i, p in pending.items()}
+        identical = group_identical(requests)
+        try:
+            with self.model.stopped_between_layers(should_stop):
+                sharing.keep_prefix([context for pairs in pending.values() for context, _ in pairs])
+            for first, numbers in identical.items():
+                started = time.perf_counter()
+                pairs = list(pending[first])
+                if not self.model.fits(longest_sequence({0: pairs}), self._memory):
+                    continue
+                with self.model.stopped_between_layers(should_stop):
+                    scores = sharing.logprobs(pairs)
+                output = scored_output(scores, longest_context(pairs), time.perf_counter() - started)
+                for i in numbers:
+                    yield i, output
+        except StopRequested:
+            return
+        except (RuntimeError, MemoryError) as e:  # The others run row by row.
+            raise_unless_out_of_memory(e)
 
     def _score_batch(
         self,

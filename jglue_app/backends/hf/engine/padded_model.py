@@ -26,6 +26,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     stopped_between_layers,
 )
 from jglue_app.backends.hf.engine.outputs import raise_unless_out_of_memory
+from jglue_app.backends.hf.engine.state_sharing import StateSharing
 from jglue_app.backends.hf.memory import MemoryBudget, is_out_of_memory
 from jglue_app.errors import first_line
 from jglue_app.messages import Joined, Message, mark
@@ -100,10 +101,15 @@ class PaddedModel:
         self.shares_prefix = (
             share_prefix and self.mode == PADDED and not self._mode_is_fixed and self._can_share_prefix()
         )
+        self._state_sharing: StateSharing | None = None
+        if share_prefix and not self.shares_prefix and not self._mode_is_fixed and self.mode.use_cache:
+            self._state_sharing = self._verified_state_sharing(reference.initial_length)
 
     def close(self) -> None:
         """Drop the model and the prefix cache."""
         self._cached_prefix = ([], [])
+        if self._state_sharing is not None:
+            self._state_sharing.close()
         self._model = None
 
     # --- forward passes ---
@@ -212,6 +218,22 @@ class PaddedModel:
             self.counters.reset()
         return True
 
+    @property
+    def state_sharing(self) -> StateSharing | None:
+        """Ranks answers from copies of the model's cache; None where it cannot, or where a prefix is shared anyway."""
+        return self._state_sharing if self.mode.use_cache else None
+
+    def _verified_state_sharing(self, length: int) -> StateSharing | None:
+        """Ranking from copies of the cache, if it gives what the model gives alone."""
+        try:
+            sharing = self._state_sharing or StateSharing(self._model, self._reference, self.counters)
+            sharing.verify(length)
+        except StopRequested:
+            raise
+        except Exception:  # Other architectures keep something else, and may fail in any way.
+            return None
+        return sharing
+
     # --- the comparison with the model itself ---
 
     def verify_up_to(self, length: int, should_stop: Callable[[], bool]) -> bool:
@@ -232,6 +254,8 @@ class PaddedModel:
             if needed is not None:
                 with self.stopped_between_layers(should_stop):
                     self._find_mode(needed)
+                    if self._state_sharing is not None:
+                        self._state_sharing = self._verified_state_sharing(needed)
         except StopRequested:
             return False
         finally:
