@@ -29,6 +29,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     Unsupported,
     stopped_between_layers,
 )
+from jglue_app.backends.hf.engine.float32_weights import expand_4bit_exactly
 from jglue_app.backends.hf.engine.fused_modules import fuse_modules
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
@@ -108,6 +109,7 @@ class HFBackend:
 
     def _first_pass(self, spec: ModelSpec, model: Any) -> ReferenceModel:
         """Run a first short text, and repack the weights of linear layers that no other code reads."""
+        expand_4bit_exactly(model)
         try:
             with watch_reads(model), torch.inference_mode():
                 first = model(input_ids=torch.tensor([[0, 1, 2]], device=model.device), use_cache=False)

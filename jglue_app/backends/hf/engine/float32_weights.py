@@ -11,7 +11,20 @@ from jglue_app.backends.hf.engine.linear import PackedLinear, pack
 from jglue_app.backends.hf.memory import free_bytes
 
 Replacement = tuple[dict[str, Any], str, Any, Any]
-"""A table of a module, a name in it, its tensor, and the same tensor in float32."""
+"""A table of a module, a name in it, its tensor, and the same tensor in float32; or a dtype and float32."""
+COMPUTE_DTYPE = "compute_dtype"
+"""Attribute of 4-bit layers of bitsandbytes: what their input, and the weight when it is expanded, are converted to."""
+
+
+def expand_4bit_exactly(model: Any) -> None:
+    """Have 4-bit layers of bitsandbytes compute in the dtype that they are given, on a CPU too.
+
+    Where a CPU multiplies bfloat16, they would round their input to it, whatever its dtype, and a way of running the
+    model could not be told from rounding.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 class Float32Weights:
@@ -94,4 +107,7 @@ def _replacements(module: nn.Module) -> list[Replacement]:
         elif isinstance(tensor, nn.Parameter):
             wide = nn.Parameter(wide, requires_grad=False)
         out.append((table, name, tensor, wide))
+    dtype = module.__dict__.get(COMPUTE_DTYPE)
+    if isinstance(dtype, torch.dtype) and dtype.itemsize == 2:
+        out.append((module.__dict__, COMPUTE_DTYPE, dtype, torch.float32))
     return out
