@@ -8,6 +8,7 @@ from types import ModuleType
 
 from jglue_app.backends import endpoints
 from jglue_app.backends.fingerprint import require_unchanged
+from jglue_app.backends.library_imports import import_library
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.settings import Settings
 from jglue_app.types import Backend, ModelSpec, Tokenizer
@@ -92,7 +93,7 @@ def open_tokenizer(spec: ModelSpec, settings: Settings, notify: Notify = lambda 
         raise InputError(
             "{model} has no tokenizer to look at. Name a model: a Hub id, a folder or a .gguf file.", model=spec.id
         )
-    module = importlib.import_module("jglue_app.backends.hf.tokenization.tokenizer")
+    module = import_library("jglue_app.backends.hf.tokenization.tokenizer")
     tokenizer: Tokenizer = module.open_tokenizer(spec, settings, notify)
     require_unchanged(spec, settings)
     return tokenizer
@@ -125,4 +126,5 @@ def backend_module(spec: ModelSpec) -> ModuleType:
     """The module of a model's backend; raises UnknownNameError if there is no such backend."""
     if spec.backend not in BACKENDS:
         raise UnknownNameError("backend", spec.backend, BACKENDS)
-    return importlib.import_module(BACKENDS[spec.backend])
+    name = BACKENDS[spec.backend]
+    return import_library(name) if spec.backend == "hf" else importlib.import_module(name)

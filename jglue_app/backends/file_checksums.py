@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,8 @@ SETTLE_S = 2.0
 MAX_CACHED = 4_096
 MAX_READS = 3
 """How often a file is read that changes meanwhile."""
+SHA256 = "sha256:"
+"""What the name of a file begins with in that cache, where its checksum is the SHA-256 of the whole."""
 UNREADABLE = "unreadable"
 """In place of the checksum of a file that cannot be read. It cannot be loaded either, so no output depends on it."""
 
@@ -68,35 +70,74 @@ def checksums(paths: Iterable[Path], cache_dir: Path) -> dict[Path, str]:
         ModelError: a file is being written.
     """
     digests: dict[Path, str] = {}
-    new: dict[str, _Entry] = {}
-    file_cache: dict[str, _Entry] | None = None
+    cached = _Cached(cache_dir, _digest_of_content)
     for path in paths:
         try:
-            stamp = _stamp(path)
-            if stamp[0] <= SMALL:
-                digests[path] = _stable_digest(path)[1]
-                continue
-            key = str(path.resolve())
-            with _lock:
-                entry = _process_cache.get(key)
-            if entry is None or entry.stamp != stamp:
-                if file_cache is None:
-                    file_cache = _load_cache(cache_dir)
-                entry = file_cache.get(key)
-                if entry is None or entry.stamp != stamp or entry.blocks != _block_digest(path, stamp[0]):
-                    stamp, digest = _stable_digest(path)
-                    entry = _Entry(stamp, _block_digest(path, stamp[0]), digest)
-                    if _settled(stamp):
-                        new[key] = entry
-                if _settled(stamp):
-                    with _lock:
-                        _process_cache[key] = entry
-            digests[path] = entry.digest
+            digests[path] = cached.digest(path)
         except OSError:
             digests[path] = UNREADABLE
-    if new:
-        _add_to_cache(cache_dir, new)
+    cached.save()
     return digests
+
+
+def sha256(path: Path, cache_dir: Path) -> str:
+    """The SHA-256 of a file, whatever its size, cached in the same way.
+
+    Raises:
+        ModelError: the file is being written.
+        OSError: it cannot be read.
+    """
+    cached = _Cached(cache_dir, lambda path, _: _sha256(path), SHA256)
+    digest = cached.digest(path)
+    cached.save()
+    return digest
+
+
+class _Cached:
+    """Checksums of one kind, by the files of earlier processes and by this one.
+
+    Args:
+        cache_dir: the folder with the checksums of earlier processes.
+        compute: file and its size → its checksum.
+        kind: what the file's name in the cache begins with.
+    """
+
+    def __init__(self, cache_dir: Path, compute: Callable[[Path, int], str], kind: str = "") -> None:
+        self._cache_dir, self._compute, self._kind = cache_dir, compute, kind
+        self._earlier: dict[str, _Entry] | None = None
+        self._new: dict[str, _Entry] = {}
+
+    def digest(self, path: Path) -> str:
+        """The checksum of a file; raises OSError, and ModelError while it is written."""
+        stamp = _stamp(path)
+        if stamp[0] <= SMALL:
+            return _stable_digest(path, self._compute)[1]
+        key = f"{self._kind}{path.resolve()}"
+        with _lock:
+            entry = _process_cache.get(key)
+        if entry is None or entry.stamp != stamp:
+            entry = self._entry(path, key, stamp)
+            if _settled(entry.stamp):
+                with _lock:
+                    _process_cache[key] = entry
+        return entry.digest
+
+    def _entry(self, path: Path, key: str, stamp: tuple[int, int, int]) -> _Entry:
+        if self._earlier is None:
+            self._earlier = _load_cache(self._cache_dir)
+        entry = self._earlier.get(key)
+        if entry is not None and entry.stamp == stamp and entry.blocks == _block_digest(path, stamp[0]):
+            return entry
+        stamp, digest = _stable_digest(path, self._compute)
+        entry = _Entry(stamp, _block_digest(path, stamp[0]), digest)
+        if _settled(stamp):
+            self._new[key] = entry
+        return entry
+
+    def save(self) -> None:
+        """Keep what was computed for later processes."""
+        if self._new:
+            _add_to_cache(self._cache_dir, self._new)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -109,11 +150,11 @@ def _settled(stamp: tuple[int, int, int]) -> bool:
     return all(abs(now - moment) > SETTLE_S * 1e9 for moment in stamp[1:])
 
 
-def _stable_digest(path: Path) -> tuple[tuple[int, int, int], str]:
+def _stable_digest(path: Path, compute: Callable[[Path, int], str]) -> tuple[tuple[int, int, int], str]:
     """Stamp and checksum of a file that did not change while it was read."""
     for _ in range(MAX_READS):
         before = _stamp(path)
-        digest = _digest_of_content(path, before[0])
+        digest = compute(path, before[0])
         if _stamp(path) == before:
             return before, digest
     raise ModelError("{file} is being written. Wait until that is done, and start again.", file=path.name)
@@ -121,13 +162,17 @@ def _stable_digest(path: Path) -> tuple[tuple[int, int, int], str]:
 
 def _digest_of_content(path: Path, size: int) -> str:
     if size <= CHUNK:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(path)
     whole = hashlib.sha256()
     with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as executor:
         for digest in executor.map(lambda start: _chunk_digest(path, start), range(0, size, CHUNK)):
             whole.update(digest)
     return whole.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chunk_digest(path: Path, start: int) -> bytes:
@@ -167,7 +212,7 @@ def _add_to_cache(cache_dir: Path, new: Mapping[str, _Entry]) -> None:
     """
     rows = {**_load_cache(cache_dir), **new}
     if len(rows) > MAX_CACHED:
-        rows = {key: entry for key, entry in rows.items() if key in new or Path(key).exists()}
+        rows = {key: entry for key, entry in rows.items() if key in new or Path(key.removeprefix(SHA256)).exists()}
     table = {key: [*entry.stamp, entry.blocks, entry.digest] for key, entry in list(rows.items())[-MAX_CACHED:]}
     with contextlib.suppress(OSError, ValueError):  # A path may not be UTF-8.
         cache_dir.mkdir(parents=True, exist_ok=True)

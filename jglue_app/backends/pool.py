@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from jglue_app.backends import (
     require_no_adapter_elsewhere,
 )
 from jglue_app.backends.fingerprint import fingerprint_model, require_unchanged, without_adapter
+from jglue_app.backends.library_imports import import_library
 from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import DeviceError, ModelError
 from jglue_app.messages import Message
@@ -113,7 +113,7 @@ class ModelPool:
             self._elsewhere[spec] = self._elsewhere.pop(spec)
             return self._elsewhere[spec]
         notify(Message("Preparing {model}.", model=spec.id))
-        module = importlib.import_module("jglue_app.backends.zero_gpu.open_there")
+        module = import_library("jglue_app.backends.zero_gpu.open_there")
         backend: Backend = module.open_there(spec, self._settings, notify, needs_template=needs_template)
         while len(self._elsewhere) >= MAX_ELSEWHERE:
             self._elsewhere.pop(next(iter(self._elsewhere))).close()
@@ -226,7 +226,7 @@ class ModelPool:
             if spec not in self._resident and (spec.adapter is None or model not in loaded):
                 size = backend_module(spec).memory_needed(spec, self._settings, self._device)
                 needed[spec.backend] = needed.get(spec.backend, 0) + (size or 0)
-        free = {name: importlib.import_module(BACKENDS[name]).memory_free(self._device) for name in needed}
+        free = {name: import_library(BACKENDS[name]).memory_free(self._device) for name in needed}
         return all(size <= free[name] for name, size in needed.items())
 
     def clear(self) -> None:

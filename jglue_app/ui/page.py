@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from jglue_app import environment
+from jglue_app.backends.library_imports import import_ahead
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
 from jglue_app.settings import Settings, load_settings
@@ -259,7 +260,9 @@ def launch(
             mcp_server=mcp,
             max_file_size="1kb" if chosen.public else "500mb",
             app_kwargs={
-                "middleware": _middleware(page, state, sessions, public=chosen.public),
+                "middleware": _middleware(
+                    page, state, sessions, public=chosen.public, opened=import_ahead if block else None
+                ),
                 "lifespan": sessions.cleaning(gate.around(outer)),
             },
             share=False,
@@ -282,8 +285,18 @@ def listens_on(host: str | None) -> str:
     return host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
 
 
-def _middleware(page: gr.Blocks, state: AppState, sessions: Sessions, *, public: bool) -> list[Middleware]:
-    """What stands between Gradio and a visitor, the outermost first; `gate.middleware` is before all of it."""
+def _middleware(
+    page: gr.Blocks, state: AppState, sessions: Sessions, *, public: bool, opened: Callable[[], object] | None = None
+) -> list[Middleware]:
+    """What stands between Gradio and a visitor, the outermost first; `gate.middleware` is before all of it.
+
+    Args:
+        page: what is served.
+        state: of the application.
+        sessions: of the page's visitors.
+        public: whether the server is public.
+        opened: called when the page was written for a visitor.
+    """
     html = gradio_files.TEMPLATE.read_text("utf-8")
     kinds = {block.get_block_name() for block in page.blocks.values()}
     files = {lang: gradio_files.needed_files(html, kinds, lang) for lang in LANGUAGES}
@@ -296,6 +309,8 @@ def _middleware(page: gr.Blocks, state: AppState, sessions: Sessions, *, public:
         before, config, after = document.rewritten(html, head, files[lang], api=shows_api)
         await opening.fill(page, config, visitor)
         after = after.replace("<gradio-app", _before(config, request, lang) + "<gradio-app", 1)
+        if opened is not None:
+            opened()
         return before + document.as_script(config) + after
 
     return [

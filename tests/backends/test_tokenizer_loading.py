@@ -820,3 +820,52 @@ def test_a_context_length_that_is_none_is_not_taken(limit: object) -> None:
     tokenizer = _of_words()
     tokenizer.model_max_length = limit
     assert context_length(LlamaConfig(max_position_embeddings=0), tokenizer) is None
+
+
+# --- added tokens ---------------------------------------------------------------------------------------
+
+
+def with_added_tokens(folder: Path, **config: Any) -> Path:
+    """A repository of a tokenizer.json whose added tokens have all kinds of attributes."""
+    tokenizer = Tokenizer(models.BPE({"<s>": 0, "a": 1, "b": 2, "ab": 3, "<unk>": 4}, [("a", "b")], unk_token="<unk>"))
+    tokenizer.add_special_tokens([tokenizers.AddedToken("<s>", lstrip=True), tokenizers.AddedToken("<unk>")])
+    tokenizer.add_tokens([tokenizers.AddedToken("[X]", rstrip=True, single_word=True, normalized=False)])
+    repository(folder, **config)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def state(tokenizer: Any) -> list[Any]:
+    """What added and special tokens a tokenizer of transformers has."""
+    named = {name: repr(token) for name, token in tokenizer._special_tokens_map.items()}
+    added = {number: repr(token) for number, token in tokenizer.added_tokens_decoder.items()}
+    return [named, added, tokenizer.init_kwargs, tokenizer.all_special_ids, tokenizer.backend_tokenizer.to_str()]
+
+
+def test_a_tokenizer_json_is_read_once_and_its_added_tokens_are_those_that_transformers_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_added_tokens(tmp_path / "a", bos_token="<s>", unk_token="<unk>", mask_token="[X]")
+    expected = PreTrainedTokenizerFast.from_pretrained(folder)
+    found: list[str] = []
+    parse = json.load
+
+    def noted(file: Any, *args: Any, **options: Any) -> Any:
+        found.append(Path(file.name).name)
+        return parse(file, *args, **options)
+
+    monkeypatch.setattr(json, "load", noted)
+    tokenizer = load(folder)
+    assert "tokenizer.json" not in found
+    assert state(tokenizer) == state(expected)
+    assert repr(tokenizer._special_tokens_map["bos_token"]) == repr(
+        tokenizers.AddedToken("<s>", lstrip=True, special=True, normalized=False)
+    )
+
+
+def test_added_tokens_that_another_file_names_are_left_to_transformers(tmp_path: Path) -> None:
+    folder = with_added_tokens(tmp_path / "a", unk_token="<unk>")
+    (folder / "special_tokens_map.json").write_text(json.dumps({"bos_token": "<s>"}), "utf-8")
+    expected = PreTrainedTokenizerFast.from_pretrained(folder)
+    assert expected.bos_token == "<s>"
+    assert state(load(folder)) == state(expected)

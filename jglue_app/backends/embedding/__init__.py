@@ -11,6 +11,7 @@ from jglue_app.backends import Notify, backend_for, endpoints
 from jglue_app.backends.embedding.sentence_files import is_sentence_model
 from jglue_app.backends.embedding.vectors import Embedding
 from jglue_app.backends.fingerprint import ModelFingerprint, fingerprint_model, require_unchanged
+from jglue_app.backends.library_imports import import_library
 from jglue_app.backends.named_models import named_models
 from jglue_app.errors import InputError, ModelError, UnknownNameError
 from jglue_app.messages import mark
@@ -125,7 +126,7 @@ def open_embedder(
         raise InputError("A public server embeds nothing. Run the application on your own machine.")
     if spec.backend not in EMBEDDERS:
         raise UnknownNameError("backend", spec.backend, EMBEDDERS)
-    module = importlib.import_module(EMBEDDERS[spec.backend])
+    module = import_library(EMBEDDERS[spec.backend])
     if spec.backend == endpoints.BACKEND:  # Its identity is not that of a model that writes.
         served: Embedder = module.open_embedder(spec, settings, device, notify)
         return served

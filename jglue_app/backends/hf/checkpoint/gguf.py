@@ -1,13 +1,12 @@
 """GGUF weights → a safetensors folder in the cache, once.
 
-transformers reads GGUF by expanding it, which takes about a minute for a small model; the converted folder loads in
-under a second. Folders are named by the file's checksum and appear atomically.
+Expanding a GGUF file takes some seconds for a small model, and reading it through transformers a minute; the converted
+folder loads in under a second. Folders are named by the file's checksum and appear atomically.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import io
 import json
@@ -20,11 +19,12 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from jglue_app.backends.file_checksums import checksums
+from jglue_app.backends.file_checksums import checksums, sha256
 from jglue_app.backends.free_memory import ADDRESSES, free_memory
 from jglue_app.backends.hf.checkpoint import gguf_header
 from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
+from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
 from jglue_app.backends.hf.checkpoint.model_sizes import reject_impossible_gguf
 from jglue_app.backends.hf.memory import is_out_of_memory, release_unused
 from jglue_app.backends.relevant_files import json_object
@@ -59,8 +59,12 @@ def packaged_file(package: str, cache_dir: Path | None = None) -> Path:
             package=package.replace("_", "-"),
         ) from e
     try:
+        # The package puts it together from its parts, and reads it as a whole each time to verify it.
+        path = Path(module.default_output_path())
+        if cache_dir is not None and path.is_file() and sha256(path, cache_dir) == module.EXPECTED_SHA256:
+            return path
         return Path(module.assemble())
-    except (OSError, RuntimeError, ValueError) as e:  # Its own folder is below the home folder.
+    except (OSError, RuntimeError, ValueError, ModelError) as e:  # Its own folder is below the home folder.
         failure: Exception = e
     try:
         if cache_dir is not None:
@@ -85,8 +89,7 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     """
     if not path.is_file():
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path, cache_dir)
     folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_FORMAT_VERSION}"
     if is_whole(folder, cache_dir):
         return folder
@@ -96,15 +99,11 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
         with FileLock(f"{folder}.lock"):
             if not is_whole(folder, cache_dir):
                 shutil.rmtree(folder, ignore_errors=True)  # Damaged since it was converted.
-                notify(
-                    Message(
-                        "Converting {file} to safetensors. This happens once and takes about a minute.", file=path.name
-                    )
-                )
+                notify(Message("Converting {file} to safetensors. This happens once.", file=path.name))
                 require_memory(
                     path.name, ENTRY_BYTES * gguf_header.list_entries(path) + PARTS_BYTES, path.stat().st_size
                 )
-                with conversion_progress(path.name, notify):
+                with read_once(), conversion_progress(path.name, notify):
                     _convert_to(path, folder, cache_dir)
     except MemoryError as e:
         raise DeviceError(

@@ -15,6 +15,8 @@ MAX_KEY_BYTES = 2**16
 """Bytes of a key; the format allows no more."""
 MAX_DEPTH = 4
 """Lists in lists; no known file has any."""
+_BLOCK_BYTES = 2**20
+"""Of the file that are read at a time, to move behind many texts."""
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Type of a value → its form for `struct`."""
 _TEXT, _LIST = 8, 9
@@ -69,8 +71,23 @@ def _skip(file: BinaryIO, kind: int, depth: int) -> None:
         item_kind, count = _number(file, "I"), _number(file, "Q")
         if item_kind in _NUMBERS:
             file.seek(struct.calcsize(f"<{_NUMBERS[item_kind]}") * count, 1)
+        elif item_kind == _TEXT:
+            _skip_texts(file, count)
         else:
             for _ in range(count):
                 _skip(file, item_kind, depth - 1)
     else:
         raise ValueError(kind)
+
+
+def _skip_texts(file: BinaryIO, count: int) -> None:
+    """Move behind some texts; raises ValueError where the file ends before the length of one."""
+    length_at = struct.Struct("<Q").unpack_from
+    while count:
+        start, block, at = file.tell(), file.read(_BLOCK_BYTES), 0
+        if len(block) < 8:
+            raise ValueError(count)
+        while count and at <= len(block) - 8:
+            at += 8 + length_at(block, at)[0]
+            count -= 1
+        file.seek(start + at)

@@ -21,6 +21,8 @@ import torch
 import transformers.modeling_gguf_pytorch_utils as rules
 from transformers import AutoModelForCausalLM
 
+from jglue_app.backends.hf.checkpoint.gguf_reader import FastGGUFReader
+
 BLOCK_ELEMENTS = 2**22
 """Numbers that are expanded at a time, where a tensor can be expanded by rows: 16 MiB of float32."""
 ALIGNMENT = 8
@@ -60,12 +62,10 @@ def write_by_parts(path: Path, config: Any, folder: Path) -> bool:
     Returns:
         False if it cannot; nothing has been written then.
     """
-    from gguf import GGUFReader
-
     model = model_without_weights(config)
     if not _is_plain(model):
         return False
-    reader = GGUFReader(path)
+    reader = FastGGUFReader(path)
     processor = _processor(reader, config)
     if processor is None:
         return False

@@ -11,10 +11,10 @@ import transformers.modeling_gguf_pytorch_utils as reader
 
 from jglue_app.messages import Message
 
-READ = (30, 60, 85)
-"""Percent after the file was read for the tokenizer, for the configuration, and for the weights, which are expanded
-next: about their shares of the processor's time, measured on the embedded model."""
-EXPANDED = 95
+READ = (10, 40, 65)
+"""Percent after the file was read for the tokenizer, the tokenizer was made and the configuration read, and before the
+weights are expanded: about their shares of the processor's time, measured on the embedded model."""
+EXPANDED = 90
 """Percent at which all weights are expanded; what is left is writing them."""
 _one_at_a_time = threading.Lock()
 
@@ -36,7 +36,7 @@ class _Steps:
             self._notify(Message("Converting {file} to safetensors: {percent} %.", file=self._file, percent=percent))
 
     def read(self, *args: Any, **options: Any) -> Any:
-        """Reading the file, which is done three times."""
+        """Reading the file, for which transformers asks twice or three times."""
         found = self._read(*args, **options)
         if not options.get("return_tensors"):
             self.tell(READ[min(self._reads, 1)])

@@ -145,16 +145,16 @@ def _reject_repository_code(name: str, repository: TokenizerRepository) -> None:
 def _load_json(name: str, repository: TokenizerRepository) -> tuple[Any, TokenizerSource]:
     """The file as tokenizers reads it, without the class of transformers that would rebuild it."""
     file = repository.files["tokenizer.json"]
+    with file.open("rb") as opened:
+        sections = _sections_before_model(opened.read(_HEADER_BYTES).decode("utf-8", "ignore"))
     # Read once: the class that every other fast one is made from takes the file as it is.
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(**repository.location)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(**repository.location, **_added_tokens(repository, sections))
     vocabulary = tokenizer.backend_tokenizer.token_to_id
     for key, text in class_defaults(repository, lambda text: vocabulary(text) is not None).items():
         tokenizer.add_special_tokens({key: text})
     _apply_bos_eos_settings(tokenizer, repository)
     dropout = disable_dropout(tokenizer.backend_tokenizer)
     source = TokenizerSource(name, "tokenizer.json" + (f", without its dropout of {dropout:.3g}" if dropout else ""))
-    with file.open("rb") as opened:
-        sections = _sections_before_model(opened.read(_HEADER_BYTES).decode("utf-8", "ignore"))
     backend = tokenizer.backend_tokenizer
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         if sections is None or part in sections:
@@ -183,6 +183,25 @@ def _sections_before_model(text: str) -> dict[str, Any] | None:
         except ValueError:
             return None
     return sections if {"normalizer", "pre_tokenizer", "decoder"} <= set(sections) else None
+
+
+def _added_tokens(repository: TokenizerRepository, sections: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The argument of `from_pretrained` without which it parses a tokenizer.json a second time for its added tokens,
+    vocabulary and all; empty where other files name such tokens, or these are not before the vocabulary.
+
+    Args:
+        repository: of the tokenizer.
+        sections: of `_sections_before_model`.
+    """
+    listed = (sections or {}).get("added_tokens")
+    others = {"added_tokens.json", "special_tokens_map.json"} & set(repository.files)
+    if "added_tokens_decoder" in repository.settings or others or not isinstance(listed, list):
+        return {}
+    try:
+        tokens = {entry["id"]: {key: value for key, value in entry.items() if key != "id"} for entry in listed}
+    except (AttributeError, KeyError, TypeError):  # Not such a list; transformers has a word for it.
+        return {}
+    return {"added_tokens_decoder": tokens}
 
 
 def _require_equal_on_sample(tokenizer: Any, file: Path, source: TokenizerSource) -> None:
