@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from transformers import AutoTokenizer
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.bench import harnesses
 from jglue_app.bench.harness_comparison import best_batch, compare_with, count_equal_texts, max_logprob_difference
@@ -99,8 +100,8 @@ def checksum(*ids: int) -> str:
     return hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest()[:16]
 
 
-def opened(python: Path, name: str = "flexeval") -> Harness:
-    return Harness(name, python, "folder", "float32", "cpu", 1)
+def opened(python: Path, name: str = "flexeval", model: str = "folder") -> Harness:
+    return Harness(name, python, model, "float32", "cpu", 1)
 
 
 def test_a_harness_answers_with_its_own_time_and_memory(harness: Path) -> None:
@@ -127,6 +128,36 @@ def test_a_harness_says_which_tokens_it_runs(harness: Path) -> None:
 def test_a_harness_that_the_system_kills_is_said(harness: Path) -> None:
     with opened(harness) as opened_harness, pytest.raises(PeerError, match=r"flexeval was killed .* memory runs out"):
         opened_harness.choose([make_prompt("殺")], 1)
+
+
+@pytest.mark.slow
+def test_transformers_alone_gives_its_own_results(tiny_model: TinyModel) -> None:
+    """In padded batches with a static cache, against one prompt at a time without padding or cache."""
+    folder = tiny_model("llama")
+    prompts = [make_prompt("問い"), make_prompt("別の、ずっと長い問いです。", ("甲", "乙", "丙丁"))]
+    with opened(Path(sys.executable), "transformers", str(folder)) as harness:
+        ranked = harness.choose(prompts, 4)
+        written = harness.generate(prompts, 5, 2)
+        tokens = harness.tokens(prompts, "choose")
+    model, encode = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    for k, prompt in enumerate(prompts):
+        first = encode(prompt.text)["input_ids"]
+        for answer, score, found in zip(prompt.answers, ranked.results[k], tokens[k], strict=True):
+            ids = encode(prompt.text + answer)["input_ids"]
+            assert found == (len(first), len(ids) - len(first), checksum(*ids))
+            with torch.inference_mode():
+                logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            assert score == pytest.approx(
+                float(sum(logprobs[at - 1, ids[at]] for at in range(len(first), len(ids)))), abs=1e-4
+            )
+        new = list(first)
+        for _ in range(5):
+            with torch.inference_mode():
+                new.append(int(model(torch.tensor([new])).logits[0, -1].argmax()))
+            if new[-1] == encode.eos_token_id:
+                break
+        text = encode.decode(new[len(first) :], skip_special_tokens=True)
+        assert written.results[k].split("\n")[0] == text.split("\n")[0]
 
 
 def test_a_process_ends_with_its_context(harness: Path) -> None:
