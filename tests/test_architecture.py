@@ -18,9 +18,11 @@ FILES = sorted([ROOT / "app.py", *PACKAGE.rglob("*.py")])
 
 BACKENDS = ("jglue_app/backends/",)
 PAGE = ("jglue_app/ui/", "app.py")
+BENCH = ("jglue_app/bench/adapters/transformers_adapter.py",)
+"""Runs in a process of its own, as it does in other Python environments; nothing imports it."""
 HOME = {
-    "torch": BACKENDS,
-    "transformers": BACKENDS,
+    "torch": (*BACKENDS, *BENCH),
+    "transformers": (*BACKENDS, *BENCH),
     "bitsandbytes": BACKENDS,
     "peft": BACKENDS,
     "openai": BACKENDS,

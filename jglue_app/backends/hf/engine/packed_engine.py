@@ -116,6 +116,10 @@ class PackedEngine:
             self._model.restore_attention()
         self._model = None
 
+    def drop_prefix(self) -> None:
+        """Drop the prefix cache: the next call computes its prefix again."""
+        self._cached_prefix = ([], {})
+
     # --- log-likelihood ---
 
     def choose(self, prompts: Sequence[Prompt], should_stop: Callable[[], bool]) -> Iterator[Result]:

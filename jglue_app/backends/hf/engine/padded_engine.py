@@ -101,6 +101,10 @@ class PaddedEngine:
         """Drop the model and the prefix cache."""
         self.model.close()
 
+    def drop_prefix(self) -> None:
+        """Drop the prefix cache: the next call computes its prefix again."""
+        self.model.drop_prefix()
+
     # --- generation ---
 
     def generate(

@@ -166,6 +166,10 @@ class PaddedModel:
         """Token ids of the prefix whose keys and values are available."""
         return self._cached_prefix[0]
 
+    def drop_prefix(self) -> None:
+        """Drop the prefix cache."""
+        self._cached_prefix = ([], [])
+
     def cache_prefix(self, ids: list[int]) -> None:
         """Compute the keys and values of a prefix; raises RuntimeError when memory runs out."""
         self._cached_prefix = ([], [])
