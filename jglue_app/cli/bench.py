@@ -100,7 +100,7 @@ def bench_command(
         list[str] | None,
         typer.Option(
             help="Leave one of the engine's optimizations out, to see what it gains: packing, beginning, sharing, "
-            "guesses, screening or layout. May be repeated."
+            "guesses, screening, layout, fusion or batching. May be repeated."
         ),
     ] = None,
     as_json: JsonOption = False,

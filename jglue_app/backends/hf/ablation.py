@@ -30,6 +30,8 @@ class Optimizations:
     """Reorder weights once into the layout of the processor's matrix library."""
     fusion: bool = True
     """Make activations part of the products before them, and norms fewer passes over memory."""
+    batching: bool = True
+    """Attend to all short sequences of a pass in a few calls, instead of one for each of them."""
 
 
 ALL = Optimizations()
@@ -41,6 +43,7 @@ OPTION_NAMES = {
     "screening": "screening",
     "layout": "prepacking",
     "fusion": "fusion",
+    "batching": "batching",
 }
 """Value of `bench --without` → field of `Optimizations`."""
 

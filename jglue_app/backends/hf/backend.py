@@ -161,7 +161,13 @@ class HFBackend:
             self._why_not_packed = Message("quantized in such a way that scores depend on what is computed together")
             return None
         try:
-            packed = PackedModel(self._model, self._reference, screen=None if self._optimizations.screening else False)
+            options = self._optimizations
+            packed = PackedModel(
+                self._model,
+                self._reference,
+                screen=None if options.screening else False,
+                batching=options.batching,
+            )
         except Unsupported as e:
             self._why_not_packed = messages.of(e)
             return None

@@ -211,10 +211,10 @@ class _PaddedTries:
             prefix_masks = list(self._prefix_masks_of_batches(groups, window, query.dtype))
         outs: list[torch.Tensor] = []
         for *indices, mask, prefix_mask in zip(*rows, masks, prefix_masks, strict=True):
-            batch = (
+            own_q, own_k, own_v = (
                 x[index].view(len(mask), kv_heads, -1, x.shape[-1]) for x, index in zip((q, k, v), indices, strict=True)
             )
-            out = product_attention(*batch, mask, prefix_kv, prefix_mask, scale)
+            out = product_attention(own_q, own_k, own_v, mask, prefix_kv, prefix_mask, scale)
             outs.append(out.view(-1, width))
         return torch.cat(outs)[self._back(heads)]
 

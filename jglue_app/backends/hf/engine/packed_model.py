@@ -50,13 +50,16 @@ class PackedModel:
         model: a decoder-only transformers model in evaluation mode; its attention is exchanged from now on.
         reference: the same model's own forward pass.
         screen: see `lm_head.LMHead`.
+        batching: whether several tries of a pass may be batched in attention.
 
     Raises:
         Unsupported: the model's attention cannot be exchanged, or does not give the same results. The model has its
             own attention again then.
     """
 
-    def __init__(self, model: Any, reference: ReferenceModel, screen: bool | None = None) -> None:
+    def __init__(
+        self, model: Any, reference: ReferenceModel, screen: bool | None = None, *, batching: bool = True
+    ) -> None:
         self._modules = None if model._can_set_attn_implementation() else AttentionModules(model)
         self._model = model
         self._reference = reference
@@ -69,7 +72,7 @@ class PackedModel:
         self.max_mask_bytes: int | None = None
         """Most bytes that the mask of one chunk may take; None for no limit."""
         kind = model.device.type
-        self.batching = BatchedAttention(enabled=kind in BATCHED_DEVICES, products=kind in PRODUCT_DEVICES)
+        self.batching = BatchedAttention(enabled=batching and kind in BATCHED_DEVICES, products=kind in PRODUCT_DEVICES)
         """Whether several tries of a forward pass are batched in attention."""
         self._mask_bytes_per_pair = MASK_BYTES * _query_groups(model.config.get_text_config())
         try:
