@@ -106,6 +106,7 @@ def test_the_sample_holds_what_transformers_computes_in_float32_and_the_report_c
     assert effect.other_texts == sum(r["output"]["text"] != rows[r["task"], r["item_id"]]["text"] for r in records)
 
 
+@pytest.mark.slow
 def test_the_sample_comes_with_the_last_answer_and_is_completed_by_later_sessions(
     settings: Settings, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,8 @@ FACTS: dict[str, str | float] = {
         "here",
         "count",
         "names",
+        "largest",
+        "median",
     )
 }
 
