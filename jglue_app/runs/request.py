@@ -106,7 +106,7 @@ class Side:
     ] = 0
     quantization: Annotated[
         Text,
-        Field(title="Quantization", description="none, 8bit or 4bit"),
+        Field(title="Quantization", description="none, 8bit or 4bit; on a CPU these save memory, not time"),
         Traits(panel="Model and machine", choices=lambda: QUANTIZATIONS),
     ] = "none"
     dtype: Annotated[
