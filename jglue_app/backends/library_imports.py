@@ -6,6 +6,7 @@ there. So whoever imports a module of a backend that needs them takes its turn h
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import threading
@@ -52,6 +53,9 @@ def import_ahead(delay_s: float = DELAY_S) -> threading.Thread | None:
                 import_library(name)
             except Exception:  # Whoever needs it is told.
                 log.info("%s could not be imported ahead", name, exc_info=True)
+        # They stay for good: else each full search for cycles stops all threads for a quarter of a second.
+        gc.collect()
+        gc.freeze()
 
     thread = threading.Thread(target=work, name="import-ahead", daemon=True)
     thread.start()

@@ -227,7 +227,12 @@ def test_the_packaged_file_is_hashed_once_and_again_when_it_has_changed(
     monkeypatch.setattr(file_checksums, "SETTLE_S", 0)
     hashed: list[Path] = []
     whole = file_checksums._sha256
-    monkeypatch.setattr(file_checksums, "_sha256", lambda path: hashed.append(path) or whole(path))
+
+    def noted(path: Path) -> str:
+        hashed.append(path)
+        return whole(path)
+
+    monkeypatch.setattr(file_checksums, "_sha256", noted)
     for _ in range(3):
         assert packaged_file("model_of_a_test", tmp_path / "cache") == target
     file_checksums._process_cache.clear()  # As in another process.

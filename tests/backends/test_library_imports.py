@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from jglue_app.backends.free_memory import GROUP, FreeMemory
 
 
 @pytest.fixture
-def not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(library_imports, "_started", threading.Event())
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("not_begun")
