@@ -86,6 +86,8 @@ def test_a_model_in_two_precisions(tiny_model: TinyModel) -> None:
             models.append(OpenModel(name, backend, machine, seconds))
         works = list(measure.workloads(settings, models[0].backend, spec, ["jnli"], [0], 3, data_kind="sample"))
         found = run_benchmark(models, [], works, Rule(2, 0.0), lambda _: None)
+        for model in models:  # In bfloat16 even a prefix that is at hand already changes results a little.
+            model.backend.drop_prefix()
         exact, rounded = (dict(model.backend.choose(works[0].prompts, lambda: False)) for model in models)
     assert [(row.method, row.precision) for row in found.workloads] == [
         ("choose", "float32"),
