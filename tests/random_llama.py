@@ -2,7 +2,8 @@
 
     python -m tests.random_llama FOLDER [--layers 32 --hidden 4096 --inner 11008 --heads 32]
 
-The tokenizer is that of the embedded model. Then, for a GPU of 40 GB or more:
+The tokenizer is that of the embedded model. `python -m tests.gpu_check` does all that is timed on a GPU
+with two of them. By hand, for a GPU of 40 GB or more:
 
     python -m jglue_app bench --model FOLDER --tasks jnli,jcommonsenseqa --shots 0,3 --method choose --limit 1000
     python -m jglue_app bench --model FOLDER --tasks jnli,jcommonsenseqa --shots 3 --method choose --limit 200 \\
@@ -25,9 +26,11 @@ from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec
 
 
-def make(folder: Path, layers: int, hidden: int, inner: int, heads: int) -> int:
-    """Write the model and its tokenizer in bfloat16; the number of its parameters."""
-    tokenizer = AutoTokenizer.from_pretrained(find_model(ModelSpec("gemma-3-270m"), load_settings(), print).path)
+def make(folder: Path, layers: int, hidden: int, inner: int, heads: int, tokenizer_folder: Path | None = None) -> int:
+    """Write the model and its tokenizer, by default that of the embedded model, in bfloat16; the number of its
+    parameters."""
+    source = tokenizer_folder or find_model(ModelSpec("gemma-3-270m"), load_settings(), print).path
+    tokenizer = AutoTokenizer.from_pretrained(source)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
