@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ class Harness:
                 "{harness} failed in {python}. It said last: {lines}",
                 harness=self.name,
                 python=self._python,
-                lines=" / ".join(e.stderr) or Message("nothing"),
+                lines=_reason(e.stderr) or Message("nothing"),
             ) from e
         if "missing" in result:
             raise InputError(
@@ -183,6 +184,12 @@ class Harness:
                 harness=self.name,
             )
         return result
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The error that a traceback ends with; all lines if they do not end with one."""
+    is_error = bool(lines) and re.match(r"[\w.]*(Error|Exception|Interrupt)\b", lines[-1]) is not None
+    return lines[-1] if is_error else " / ".join(lines)
 
 
 def _contexts_and_answers(prompts: Sequence[Prompt]) -> tuple[list[str], list[list[str]] | None]:
