@@ -18,8 +18,8 @@ FILES = sorted([ROOT / "app.py", *PACKAGE.rglob("*.py")])
 
 BACKENDS = ("jglue_app/backends/",)
 PAGE = ("jglue_app/ui/", "app.py")
-BENCH = ("jglue_app/bench/adapters/transformers_adapter.py",)
-"""Runs in a process of its own, as it does in other Python environments; nothing imports it."""
+BENCH = ("jglue_app/bench/adapters/",)
+"""What runs in processes of other Python environments."""
 HOME = {
     "torch": (*BACKENDS, *BENCH),
     "transformers": (*BACKENDS, *BENCH),

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 PACKAGE = "vllm"
+MAX_CONTEXT_TOKENS = 8_192
+"""More would take memory that no prompt needs."""
 
 
 class Adapter:
@@ -18,7 +20,9 @@ class Adapter:
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")
         module = importlib.import_module("vllm")
         self._sampling: Any = module.SamplingParams
-        self._llm: Any = module.LLM(model=model, dtype=dtype, enable_prefix_caching=True, max_model_len=8_192)
+        config: Any = importlib.import_module("transformers").AutoConfig.from_pretrained(model).get_text_config()
+        longest = min(MAX_CONTEXT_TOKENS, getattr(config, "max_position_embeddings", MAX_CONTEXT_TOKENS))
+        self._llm: Any = module.LLM(model=model, dtype=dtype, enable_prefix_caching=True, max_model_len=longest)
         self._tokenizer: Any = self._llm.get_tokenizer()
 
     def _ids(self, text: str) -> list[int]:
