@@ -132,6 +132,7 @@ class ReferenceModel:
             if not self.in_float32:
                 raise
             self.in_float32 = False  # Some module cannot be converted.
+            self._cached_logprobs.clear()
             self._check_causal(self.initial_length)
 
     # --- the model's own results ---
@@ -302,7 +303,10 @@ class ReferenceModel:
         sizes = [size for size in ((length // 2 + 1,) if short else (length - 9, length // 2 + 1)) if 0 < size < length]
         # Of a long sequence a few positions: log-probabilities of the whole vocabulary take memory.
         ranges = [range(0 if short else max(0, size - BRANCH), size) for size in sizes]
-        whole = self._logprobs_at(ids, sorted({position for positions in ranges for position in positions}))
+        if short:  # All of them: what comes next is compared with the last ones.
+            whole = dict(enumerate(self.logprobs(ids, len(ids))))
+        else:
+            whole = self._logprobs_at(ids, sorted({position for positions in ranges for position in positions}))
         for size, positions in zip(sizes, ranges, strict=True):
             if should_stop():
                 raise StopRequested
