@@ -80,7 +80,9 @@ def test_a_norm_is_the_root_mean_square_one(norm: type[nn.Module], size: float) 
 
 
 @pytest.mark.parametrize(
-    "act_fn", [nn.functional.silu, nn.GELU(), nn.GELU(approximate="tanh"), nn.functional.relu], ids=str
+    "act_fn",
+    [nn.functional.silu, nn.GELU(), nn.GELU(approximate="tanh"), nn.functional.relu],
+    ids=["silu", "gelu", "gelu-tanh", "relu"],
 )
 @pytest.mark.parametrize("bias", [False, True])
 @torch.inference_mode()
