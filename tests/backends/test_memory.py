@@ -169,6 +169,15 @@ def test_what_cannot_be_divided_is_within_the_budget_and_is_free(monkeypatch: py
     assert replace(found, device="cuda:0").fits_alone(5, 1_000, rows=2)
 
 
+def test_of_several_cards_the_fullest_decides(monkeypatch: pytest.MonkeyPatch, tiny_model: TinyModel) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
+    free = {"cpu": 8 * 2**30, "cuda:0": 6 * 2**30, "cuda:1": 2 * 2**30}
+    monkeypatch.setattr(memory, "free_bytes", free.__getitem__)
+    assert memory.memory_budget(model).budget == 4 * 2**30, "half of what is free on a CPU"
+    model.hf_device_map = {"model.layers.0": 0, "model.layers.1": torch.device("cuda:1"), "lm_head": "cpu"}
+    assert memory.memory_budget(model).budget == 2**30
+
+
 def test_however_small_the_budget_a_little_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2**30)
     found = MemoryBudget(budget=1, activation_bytes=900, kv_bytes=100)

@@ -112,7 +112,7 @@ class MemoryBudget:
 
 
 def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
-    """The budget of a loaded model: a part of what is free now, or what is requested.
+    """The budget of a loaded model: a part of what is free now, or what is requested; of several cards, on the fullest.
 
     Args:
         model: a transformers model, on its device.
@@ -122,7 +122,7 @@ def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
         InputError: more is requested than is free.
     """
     device = str(model.device)
-    free = free_bytes(device)
+    free = min(free_bytes(each) for each in {device, *_devices(model)})
     if requested is not None and requested > free:
         raise InputError(
             "{wanted:.1f} GiB of working memory were asked for and {free:.1f} GiB are free. Give "
@@ -135,6 +135,13 @@ def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
     activation_bytes, kv_bytes = _bytes_per_token(model.config.get_text_config(), width)
     budget = int(free * fraction) if requested is None else requested
     return MemoryBudget(budget, activation_bytes, kv_bytes, device)
+
+
+def _devices(model: Any) -> list[str]:
+    """The cards that a model is spread over, as torch names them."""
+    places = (getattr(model, "hf_device_map", None) or {}).values()
+    names = (f"cuda:{place}" if isinstance(place, int) else str(place) for place in places)
+    return [name for name in names if name.startswith("cuda")]
 
 
 def bytes_per_pair(model: Any, attention: str) -> int:
