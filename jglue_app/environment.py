@@ -8,6 +8,7 @@ whatever would need it is refused with its sentence: nothing is sent by another 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import ipaddress
@@ -192,6 +193,18 @@ def _bundle(name: str, value: str) -> str:
     return "" if not value or Path(value).is_dir() else _file(name, value)
 
 
+@functools.lru_cache(maxsize=8)
+def _parse_certificates(path: str, mtime_ns: int, size: int) -> None:
+    """Read a file of certificates as it is now, once: it takes 30 ms, and every look at the settings asks for it.
+
+    Raises:
+        ssl.SSLError, OSError, ValueError: it cannot be used; the next call reads it again.
+    """
+    import ssl
+
+    ssl.create_default_context(cafile=path)
+
+
 def _file(name: str, value: str) -> str:
     import ssl
 
@@ -205,7 +218,8 @@ def _file(name: str, value: str) -> str:
             )
         with path.open("rb"):
             pass
-        ssl.create_default_context(cafile=value)
+        status = path.stat()
+        _parse_certificates(value, status.st_mtime_ns, status.st_size)
     except ssl.SSLError:
         return Message(
             "{name} names {path}, which holds no usable certificates. Point it at a file that does, or unset it.",

@@ -289,6 +289,16 @@ def test_a_certificate_file_that_cannot_be_used_is_named(
     assert os.environ[name] == certifi.where()
 
 
+def test_a_certificate_file_that_is_damaged_later_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "bundle.pem"
+    for content, usable in ((Path(certifi.where()).read_bytes(), True), (b"nothing", False)):
+        file.write_bytes(content)
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        environment.prepare()
+        assert (os.environ.get("SSL_CERT_FILE") == str(file)) is usable
+        assert (environment.faults() == []) is usable
+
+
 def test_a_folder_of_certificates_is_looked_for_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
     environment.prepare()

@@ -126,12 +126,19 @@ OWN = {
     ],
 )
 def test_an_item_without_a_gold_answer_is_looked_at_and_answered_but_not_scored(
-    settings: Settings, tmp_path: Path, task: str, text: str, legal: list[str], strict: object, outcome: str
+    settings: Settings,
+    tiny_model: TinyModel,
+    tmp_path: Path,
+    task: str,
+    text: str,
+    legal: list[str],
+    strict: object,
+    outcome: str,
 ) -> None:
     item = prompt_lab.make_item(TASKS[task], OWN[task], " \n")
     assert (item.gold, item.id) == ((), prompt_lab.TYPED)
     assert prompt_lab.gold_as_typed(item) == ""
-    found = prompt_lab.inspect_item(settings, Side(), item)
+    found = prompt_lab.inspect_item(settings, Side(str(tiny_model("llama"))), item)
     assert [(answer.text, answer.gold) for answer in found.answers] == [(answer, False) for answer in legal]
     path = tmp_path / "model.jsonl"
     row = {"item_id": prompt_lab.TYPED, "text": text} | ({"choice_logprobs": [-1, -2, -3]} if legal else {})

@@ -8,6 +8,8 @@ from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as Late
 
 DONE = {"ja": "終わりました", "en": "Done"}
+LOOK_MS = 100
+"""How often the browser looks whether what is waited for is there; at every frame, it would draw all the while."""
 
 
 def open_own(page: Page) -> None:
@@ -37,7 +39,9 @@ def choose(page: Page, box: str, text: str) -> None:
     page.locator(f"#{box} input").click()
     page.locator(f"#{box} [role=option]", has_text=text).first.click()
     page.wait_for_function(
-        "([box, text]) => document.querySelector(`#${box} input`).value.includes(text)", arg=[box, text]
+        "([box, text]) => document.querySelector(`#${box} input`).value.includes(text)",
+        arg=[box, text],
+        polling=LOOK_MS,
     )
 
 
@@ -87,6 +91,7 @@ def said(page: Page, text: str, box: str = "status", seconds: float | None = Non
             "([box, text]) => document.getElementById(box)?.innerText.includes(text)",
             arg=[box, text],
             timeout=None if seconds is None else 1000 * seconds,
+            polling=LOOK_MS,
         )
     except Late as late:
         shown = page.evaluate("box => document.getElementById(box)?.innerText", box)
@@ -118,6 +123,7 @@ def shows(page: Page, count: int) -> None:
     page.wait_for_function(
         "n => (document.querySelector('#items .jg-count')?.textContent ?? '').replace(/[^0-9]/g, '') === String(n)",
         arg=count,
+        polling=LOOK_MS,
     )
 
 
@@ -126,4 +132,6 @@ def open_row(page: Page, number: int) -> None:
     row = page.locator(f"#items .jg-row[data-at='{number}']")
     id_ = row.locator(".jg-row-id").inner_text()
     row.click()
-    page.wait_for_function("id => document.querySelector('#item .jg-item-head')?.innerText.includes(id)", arg=id_)
+    page.wait_for_function(
+        "id => document.querySelector('#item .jg-item-head')?.innerText.includes(id)", arg=id_, polling=LOOK_MS
+    )
