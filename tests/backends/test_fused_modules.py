@@ -121,7 +121,7 @@ def test_what_is_computed_otherwise_stays_as_it_is(module: nn.Module) -> None:
 def test_a_copy_and_exchanged_parts_run_with_their_own_weights() -> None:
     """As adapters copy norms, and put their own layers in the place of others."""
     norm = LlamaRMSNorm(24)
-    assert fused(norm)
+    assert fused(norm) and not fused(norm), "once, as a model with an adapter shares them"
     in_pass(norm, X)
     other = copy.deepcopy(norm)
     other.weight = nn.Parameter(torch.full((24,), 3.0), requires_grad=False)

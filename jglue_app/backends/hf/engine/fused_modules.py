@@ -49,7 +49,8 @@ def fuse_modules(model: Any) -> None:
 
 
 def _kind(module: Any) -> type[_FusedNorm] | type[_FusedGate] | None:
-    if module._forward_hooks or module._forward_pre_hooks:
+    # A model and the same with an adapter share modules, which are exchanged already then.
+    if isinstance(module, _FusedNorm | _FusedGate) or module._forward_hooks or module._forward_pre_hooks:
         return None
     weight = module._parameters.get("weight")
     if "RMSNorm" in type(module).__name__ and weight is not None and weight.dim() == 1 and can_pack(weight):
