@@ -16,6 +16,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "all linear": ("LORA", {"r": 2, "target_modules": "all-linear"}),
     "ranks": ("LORA", {"r": 4, "rank_pattern": {"down_proj": 2}, "alpha_pattern": {"q_proj": 3}}),
     "whole layers": ("LORA", {"r": 4, "target_modules": ["v_proj"], "modules_to_save": ["q_proj", "lm_head"]}),
+    "whole block": ("LORA", {"r": 4, "target_modules": ["v_proj"], "modules_to_save": ["mlp"]}),
+    "whole norms": ("LORA", {"r": 4, "target_modules": ["v_proj"], "modules_to_save": ["input_layernorm", "norm"]}),
     "embedding": ("LORA", {"r": 4, "target_modules": ["q_proj", "embed_tokens"]}),
     "head": ("LORA", {"r": 4, "target_modules": ["q_proj", "lm_head"]}),
     "tokens": ("LORA", {"r": 4, "trainable_token_indices": [*TOKENS]}),

@@ -104,10 +104,15 @@ def some(names: Iterable[str], fast: Collection[str]) -> list[Any]:
     return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("kind", some(KINDS, ("lora", "rslora", "dora", "whole layers", "embedding", "head", "ia3")))
+@pytest.mark.parametrize(
+    "kind",
+    some(KINDS, ("lora", "rslora", "dora", "whole layers", "whole block", "whole norms", "norms", "embedding", "ia3")),
+)
 def test_unmerged_answers_as_merged_and_the_base_as_before(place: Place, kind: str) -> None:
     merged = place.merged(kind)
-    adapted = results(place.pool.get(place.spec(place.folder / kind)))
+    backend = place.pool.get(place.spec(place.folder / kind))
+    assert backend.info.engine == "packed"
+    adapted = results(backend)
     assert adapted[0] == merged[0]
     assert difference(adapted, merged) <= 1e-4
     assert difference(adapted, place.alone) > 0.01

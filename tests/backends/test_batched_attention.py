@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from jglue_app.backends.hf.backend import HFBackend
@@ -16,6 +17,7 @@ from jglue_app.backends.hf.engine import batched_attention, packed_model
 from jglue_app.backends.hf.engine.batched_attention import BatchedAttention
 from jglue_app.backends.hf.engine.fused_attention import fused_attention, has_fused_attention
 from jglue_app.backends.hf.engine.packed_engine import PackedEngine
+from jglue_app.backends.hf.engine.product_attention import product_attention
 from jglue_app.backends.hf.engine.trie import Trie, build_trie
 from jglue_app.types import ModelSpec
 from tests.backends.contract import collect, logprobs_of, make_prompt, never, text_of
@@ -124,12 +126,31 @@ def test_tensors_without_such_a_kernel_take_the_usual_attention() -> None:
     assert BatchedAttention().plan(tries()[:1], 0) is None, "of a single trie there is nothing to batch"
 
 
-def test_scores_that_would_take_much_memory_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_that_would_take_much_memory_are_not_stored() -> None:
     q = torch.randn(2, sum(len(trie.tokens) for trie in tries()), 16)
-    monkeypatch.setattr(batched_attention, "MAX_SCORE_BYTES", 1_000)
-    plan = BatchedAttention(products=True).plan(tries(), 0)
+    batching = BatchedAttention(products=True, max_score_bytes=1_000)
+    plan = batching.plan(tries(), 0)
     assert plan is not None
     assert plan.attention(q, q, q, None, None, 0, lambda: q) is q
+    assert batching.enabled and not batching.checked, "nothing was tried"
+
+
+@pytest.mark.parametrize(("width", "size"), [(80, 1.0), (128, 3.0), (256, 2.0)])
+def test_in_bfloat16_products_are_as_exact_as_the_usual_kernel(width: int, size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (size * torch.randn(2, n, 30, width, generator=generator) for n in (1, 1, 1))
+    prefix = size * torch.randn(1, 300, width, generator=generator), torch.randn(1, 300, width, generator=generator)
+    mask = torch.zeros(2, 1, 30, 30)
+    q, k, v, prefix_k, prefix_v = (x.bfloat16() for x in (q, k, v, *prefix))
+    keys, values = (torch.cat([a.expand(2, -1, -1, -1), b], 2) for a, b in ((prefix_k, k), (prefix_v, v)))
+    exact = scaled_dot_product_attention(q.double(), keys.double(), values.double())
+    usual = scaled_dot_product_attention(q, keys, values)
+    got = product_attention(q, k, v, mask, (prefix_k, prefix_v), None, width**-0.5)
+
+    def error(out: torch.Tensor) -> float:
+        return float(((out.double() - exact).norm(dim=-1) / exact.norm(dim=-1)).max())
+
+    assert error(got) < 2 * error(usual) + 1e-3
 
 
 def test_log_sum_exp_of_the_scores() -> None:

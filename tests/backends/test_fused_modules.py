@@ -43,6 +43,14 @@ class OtherLayer(GatedLayer):
         return out
 
 
+class ClampedLayer(GatedLayer):
+    """One that differs for large numbers alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down_proj(self.act_fn(self.gate_proj(x)).clamp(max=1e4) * self.up_proj(x))
+        return out
+
+
 class OtherRMSNorm(LlamaRMSNorm):  # type: ignore[misc]  # Any to mypy.
     """Not what its name says."""
 
@@ -110,7 +118,15 @@ def test_outside_of_a_packed_pass_a_module_runs_as_it_is(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "module",
-    [GatedLayer(nn.functional.mish), OtherLayer(nn.functional.silu), OtherRMSNorm(24), nn.LayerNorm(24)],
+    [
+        GatedLayer(nn.functional.mish),
+        GatedLayer(nn.functional.relu6),
+        GatedLayer(nn.PReLU(40).bfloat16()),
+        OtherLayer(nn.functional.silu),
+        ClampedLayer(nn.functional.silu),
+        OtherRMSNorm(24),
+        nn.LayerNorm(24),
+    ],
     ids=lambda module: type(module).__name__,
 )
 def test_what_is_computed_otherwise_stays_as_it_is(module: nn.Module) -> None:
@@ -124,7 +140,7 @@ def test_a_copy_and_exchanged_parts_run_with_their_own_weights() -> None:
     assert fused(norm) and not fused(norm), "once, as a model with an adapter shares them"
     in_pass(norm, X)
     other = copy.deepcopy(norm)
-    other.weight = nn.Parameter(torch.full((24,), 3.0), requires_grad=False)
+    other.load_state_dict({"weight": torch.full((24,), 3.0)})
     assert torch.allclose(in_pass(other, X), 3 * in_pass(norm, X), rtol=1e-5)
     layer = GatedLayer(nn.functional.silu)
     assert fused(layer)

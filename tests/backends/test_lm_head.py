@@ -38,9 +38,8 @@ def test_screening_looks_at_few_words_and_never_misses_one_that_is_barely_better
         head.weight[twin] = head.weight[word] + 1e-5 * states[number].sign()
     exact = head(states)
     assert LMHead(head, True).argmax(states)[0].tolist() == exact.argmax(-1).tolist()
-    found = _BFloat16Screen(head.weight).candidates(states)
-    assert found is not None
-    rows, words = found
+    rows, words, is_settled = _BFloat16Screen(head.weight).candidates(states)
+    assert bool(is_settled.all())
     pairs = set(zip(rows.tolist(), words.tolist(), strict=True))
     assert {(k, word) for k, word in enumerate(exact.argmax(-1).tolist())} <= pairs
     assert len(pairs) < 0.05 * exact.numel()
@@ -63,7 +62,7 @@ def test_where_screening_leaves_too_many_all_words_are_scored(monkeypatch: pytes
     head = layer()
     head.weight[:] = head.weight[0] * (1 + 1e-5 * torch.randperm(WORDS)[:, None])
     states = torch.randn(4, 24)
-    assert _BFloat16Screen(head.weight).candidates(states) is None
+    assert not _BFloat16Screen(head.weight).candidates(states)[2].any()
     assert LMHead(head, True).argmax(states)[0].tolist() == head(states).argmax(-1).tolist()
 
 
@@ -90,7 +89,16 @@ def test_logprobs_are_those_of_all_scores(bias: bool) -> None:
 
 
 @torch.inference_mode()
-def test_a_head_in_bfloat16_is_scored_as_it_is() -> None:
+def test_the_best_token_of_a_head_in_bfloat16_is_that_by_sums_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "MAX_CANDIDATES", 10)
     head = layer(dtype=torch.bfloat16)
-    states = torch.randn(6, 24).bfloat16()
-    assert LMHead(head, True).argmax(states)[0].tolist() == head(states).float().argmax(-1).tolist()
+    states = torch.randn(300, 24).bfloat16()
+    expected = (states.float() @ head.weight.float().t()).argmax(-1).tolist()
+    assert head(states).argmax(-1).tolist() != expected, "rounded, some of them are equal"
+    assert LMHead(head, False).argmax(states)[0].tolist() == expected
+    screened = LMHead(head, True)
+    assert screened.argmax(states)[0].tolist() == expected
+    # A row without a clear best token, and one that is not finite, change nothing for the others.
+    beside = torch.cat([states, torch.zeros(1, 24).bfloat16(), torch.full((1, 24), torch.inf).bfloat16()])
+    tokens, finite = screened.argmax(beside)
+    assert tokens[:-2].tolist() == expected and finite.tolist() == [True] * 301 + [False]

@@ -70,9 +70,14 @@ def apply_adapter(model: Any, files: AdapterFiles, name: str) -> Any:
 
 
 def _unpack(model: Any, modules_to_save: Any) -> None:
-    """Give linear layers that the adapter brings as a whole a weight that can be copied and replaced."""
+    """Give linear layers that the adapter brings as a whole, alone or in a block, a weight that can be copied and
+    replaced."""
     for path, module in list(model.named_modules()):
-        if isinstance(module, PackedLinear) and any(path.endswith(part) for part in modules_to_save or ()):
+        if not isinstance(module, PackedLinear):
+            continue
+        parts = path.split(".")
+        around = (".".join(parts[: count + 1]) for count in range(len(parts)))
+        if any(place.endswith(name) for place in around for name in modules_to_save or ()):
             model.set_submodule(path, module.unpacked())
 
 

@@ -64,9 +64,10 @@ class AttentionModules:
         """Run passes over tokens at positions below a length with packed attention."""
         if self._bias_length < length:
             module, exchange = self._modules[0]
-            self._bias_length = -(-length // BIAS_STEP) * BIAS_STEP
+            bias_length = -(-length // BIAS_STEP) * BIAS_STEP
             if exchange.key_bias is not None:
-                self._bias = exchange.key_bias(module, self._bias_length, self._model.device)
+                self._bias = exchange.key_bias(module, bias_length, self._model.device)
+            self._bias_length = bias_length
         return self._exchanged()
 
     @contextmanager
@@ -159,7 +160,8 @@ def _falcon(
     if key_bias is None:
         cos, sin = position_embeddings or (None, None)
         query, key = _source(module).apply_rotary_pos_emb(query, key, cos, sin, unsqueeze_dim=2)
-    return module.dense(_attend(layer, query, key, value, module.inv_norm_factor, ScoreTerms(key_bias))), None
+    terms = NO_TERMS if key_bias is None else ScoreTerms(key_bias)
+    return module.dense(_attend(layer, query, key, value, module.inv_norm_factor, terms)), None
 
 
 def _falcon_bias(module: Any, length: int, device: torch.device) -> torch.Tensor | None:

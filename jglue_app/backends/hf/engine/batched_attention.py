@@ -24,7 +24,7 @@ ROUND_TO = 16
 """Keys of a batch are padded to a multiple of this, as the kernels of GPUs need masks to be aligned."""
 TOLERANCE = 1e-4
 """Largest difference from the usual attention in float32, as a share of a token's result."""
-TIMES_ROUNDING = 8
+TIMES_ROUNDING = 3
 """The same in half precision, in units of the dtype's last place."""
 
 
@@ -35,6 +35,8 @@ class BatchedAttention:
     enabled: bool = True
     products: bool = False
     """Whether by plain matrix products, of a single trie too, instead of torch's kernels."""
+    max_score_bytes: int = MAX_SCORE_BYTES
+    """Of the scores of a batch that are stored for plain products."""
     checked: set[tuple[object, ...]] = field(default_factory=set)
     """Kinds of calls that were compared with the usual attention."""
 
@@ -88,7 +90,7 @@ class BatchedTries:
             if query.device not in self._layouts:
                 self._layouts[query.device] = _PaddedTries(self._tries, self._prefix_length, query.device)
             layout = self._layouts[query.device]
-            if self._batching.products and layout.score_bytes(query) > MAX_SCORE_BYTES:
+            if self._batching.products and layout.score_bytes(query) > self._batching.max_score_bytes:
                 return usual()
             kind = (query.dtype, query.shape[0], *key.shape[::2], prefix_kv is None, *layout.kind(window))
             run = layout.product_attention if self._batching.products else layout.attention
@@ -144,7 +146,7 @@ class _PaddedTries:
         """Of each token the places before its trie, its own place, and how many places its trie has, (tokens, 3)."""
         self._masks: dict[tuple[int, int, torch.dtype], list[torch.Tensor]] = {}
         self._prefix_masks: dict[tuple[int, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._batch_prefix_masks: dict[tuple[int, int, torch.dtype], list[torch.Tensor]] = {}
+        self._batch_prefix_masks: dict[tuple[int, int], list[torch.Tensor]] = {}
         self._rows: dict[tuple[int, bool], list[torch.Tensor]] = {}
         self._rows_back: dict[int, torch.Tensor] = {}
 
@@ -186,10 +188,7 @@ class _PaddedTries:
     def score_bytes(self, query: torch.Tensor) -> int:
         """Bytes of the scores of the largest batch, for queries (heads, tokens, width)."""
         sizes = (layout.shape[1:] for layout in self._layouts)
-        return max(
-            score_bytes(query.shape[0] * tries * places, places, self._prefix_length, query.itemsize)
-            for tries, places in sizes
-        )
+        return max(score_bytes(query.shape[0] * tries * places, places, self._prefix_length) for tries, places in sizes)
 
     def product_attention(
         self,
@@ -205,10 +204,10 @@ class _PaddedTries:
         groups = heads // kv_heads
         (q, q_strided), (k, k_strided), (v, v_strided) = _flat(query), _flat(key), _flat(value)
         rows = self._rows_of(heads, q_strided), self._rows_of(kv_heads, k_strided), self._rows_of(kv_heads, v_strided)
-        masks = self._own_masks(groups, window, query.dtype)
+        masks = self._own_masks(groups, window, torch.float32)
         prefix_masks: list[torch.Tensor | None] = [None] * len(masks)
         if prefix_kv is not None and 0 < window <= self._max_depth + self._prefix_length:
-            prefix_masks = list(self._prefix_masks_of_batches(groups, window, query.dtype))
+            prefix_masks = list(self._prefix_masks_of_batches(groups, window))
         outs: list[torch.Tensor] = []
         for *indices, mask, prefix_mask in zip(*rows, masks, prefix_masks, strict=True):
             own_q, own_k, own_v = (
@@ -218,17 +217,17 @@ class _PaddedTries:
             outs.append(out.view(-1, width))
         return torch.cat(outs)[self._back(heads)]
 
-    def _prefix_masks_of_batches(self, groups: int, window: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    def _prefix_masks_of_batches(self, groups: int, window: int) -> list[torch.Tensor]:
         """Of each batch what is added to the scores of the prefix, (tries, 1, groups × places, keys): 0 or −∞."""
-        if (groups, window, dtype) not in self._batch_prefix_masks:
+        if (groups, window) not in self._batch_prefix_masks:
             masks: list[torch.Tensor] = []
             for _, _, depths in self._layouts:
                 keys = torch.arange(-self._prefix_length, 0, device=self._device)
                 visible = depths[:, :, None] - keys < window
-                mask = torch.zeros(visible.shape, dtype=dtype, device=self._device)
+                mask = torch.zeros(visible.shape, device=self._device)
                 masks.append(mask.masked_fill_(~visible, float("-inf")).repeat(1, groups, 1)[:, None])
-            self._batch_prefix_masks[groups, window, dtype] = masks
-        return self._batch_prefix_masks[groups, window, dtype]
+            self._batch_prefix_masks[groups, window] = masks
+        return self._batch_prefix_masks[groups, window]
 
     def _prefix_attention(
         self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float, window: int

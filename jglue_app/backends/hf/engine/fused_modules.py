@@ -8,6 +8,9 @@ forward pass, with which the packed one is compared, is not changed.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +20,7 @@ from torch.nn import functional
 
 from jglue_app.backends.hf.engine.linear import PackedLinear, can_pack, multiply, multiply_by
 from jglue_app.backends.hf.engine.packed_attention import in_packed_pass
+from jglue_app.backends.hf.memory import is_out_of_memory
 
 TRIAL_ROWS = 5
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2.0**-6}
@@ -37,14 +41,24 @@ def fuse_modules(model: Any) -> None:
     Args:
         model: of transformers, after `linear.pack_layers`.
     """
+    classes: dict[tuple[type, type], type] = {}
     for module in list(model.modules()):
         kind = _kind(module)
         if kind is None:
             continue
         own_class = type(module)
+        key = (kind, own_class)
+        classes.setdefault(key, type(own_class.__name__, key, {}))
         # The class is exchanged, as adapters copy modules: a copy runs with its own weights then.
-        module.__class__ = type(own_class.__name__, (kind, own_class), {})
-        if not module.fuse():
+        module.__class__ = classes[key]
+        try:
+            is_fused = module.fuse()
+        except Exception as e:  # Of a module that is not what it seems: of any kind.
+            module.__class__ = own_class
+            if is_out_of_memory(e):
+                raise
+            continue
+        if not is_fused:
             module.__class__ = own_class
 
 
@@ -56,9 +70,31 @@ def _kind(module: Any) -> type[_FusedNorm] | type[_FusedGate] | None:
     if "RMSNorm" in type(module).__name__ and weight is not None and weight.dim() == 1 and can_pack(weight):
         return _FusedNorm
     parts = [module._modules.get(name) for name in ("gate_proj", "up_proj", "down_proj")]
-    if len(module._modules) <= 4 and hasattr(module, "act_fn") and all(type(part) is PackedLinear for part in parts):
+    if all(type(part) is PackedLinear for part in parts) and _is_gated(type(module)):
         return _FusedGate
     return None
+
+
+def _is_gated(own_class: type) -> bool:
+    """Whether the source of a layer's forward pass is that of a gated one, and nothing else: a clamp of large numbers,
+    as some architectures have, would not show in a trial."""
+    try:
+        (function,) = ast.parse(textwrap.dedent(inspect.getsource(own_class.forward))).body  # type: ignore[attr-defined]
+    except (AttributeError, OSError, SyntaxError, TypeError, ValueError):
+        return False
+    if not isinstance(function, ast.FunctionDef) or len(function.args.args) != 2:
+        return False
+    x = function.args.args[1].arg
+    product = f"self.down_proj(self.act_fn(self.gate_proj({x})) * self.up_proj({x}))"
+    match function.body:
+        case [ast.Return(value=ast.expr() as value)]:
+            return ast.unparse(value) == product
+        case [
+            ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(target=ast.Name(id=name), value=value),
+            ast.Return(value=ast.Name(id=returned)),
+        ]:
+            return value is not None and ast.unparse(value) == product and name == returned
+    return False
 
 
 class _FusedNorm(nn.Module):
@@ -72,7 +108,6 @@ class _FusedNorm(nn.Module):
         for epsilon in {getattr(self, name, None) for name in ("eps", "variance_epsilon", "epsilon")}:
             for offset in (0.0, 1.0):
                 self.__dict__["_fused"] = (epsilon, offset)
-                self.__dict__["_scale"] = (None, None)
                 # In float32 too, as rounding hides the difference between a weight of 100 and one of 101.
                 if isinstance(epsilon, float) and all(
                     _is_equal(self, width, each, _norm) for each in {torch.float32, dtype}
@@ -90,10 +125,8 @@ class _FusedNorm(nn.Module):
 
 def _norm(module: Any, x: torch.Tensor) -> torch.Tensor:
     epsilon, offset = module.__dict__["_fused"]
-    weight, scale = module.__dict__["_scale"]
-    if weight is not module.weight:
-        scale = module.weight.float() + offset
-        module.__dict__["_scale"] = (module.weight, scale)
+    # Not kept from call to call: adapters load other weights into the same tensor.
+    scale = module.weight.float() + offset if offset else module.weight.float()
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     factor = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
     out: torch.Tensor = (x * factor).mul_(scale).to(x.dtype)
@@ -109,7 +142,7 @@ class _FusedGate(nn.Module):
         """Find the activation; False if the module does something else."""
         gate: Any = self.gate_proj
         for name, algorithm, activation in _ACTIVATIONS:
-            probe = torch.linspace(-6, 6, 97)
+            probe = torch.linspace(-40, 40, 641)
             if not torch.allclose(self.act_fn(probe), activation(probe), rtol=1e-6, atol=1e-6):
                 continue
             self.__dict__["_fused"] = (name, algorithm)
@@ -141,11 +174,8 @@ def _is_equal(module: Any, width: int, dtype: torch.dtype, fused: Callable[[Any,
     generator = torch.Generator().manual_seed(0)
     sizes = torch.logspace(-4, 1, TRIAL_ROWS)[:, None]
     rows = (torch.randn(TRIAL_ROWS, width, generator=generator) * sizes).to(dtype)[None]
-    try:
-        with torch.inference_mode():
-            expected, got = module(rows), fused(module, rows)
-    except (AttributeError, RuntimeError, TypeError, ValueError):
-        return False
+    with torch.inference_mode():
+        expected, got = module(rows), fused(module, rows)
     if not isinstance(expected, torch.Tensor) or expected.shape != got.shape or expected.dtype != got.dtype:
         return False
     size = expected.float().norm(dim=-1)

@@ -158,7 +158,9 @@ class DecodeStep:
                 trie_positions,
                 slots[:, None] + torch.arange(self._slots, device=device),
             ]
-            bias = key_bias[:, torch.cat(keys, dim=1)] - key_bias[:, self.positions, None]
+            # Slots that a row has not filled yet may be beyond the last position; they are masked.
+            positions = torch.cat(keys, dim=1).clamp_(max=key_bias.shape[1] - 1)
+            bias = key_bias[:, positions] - key_bias[:, self.positions, None]
             self._bias = bias.transpose(0, 1).contiguous()
         return self._bias
 

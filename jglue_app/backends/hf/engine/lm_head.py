@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from jglue_app.backends.hf.engine.linear import can_pack, multiply, pack, product_of
 from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
+from jglue_app.backends.hf.memory import free_bytes
 
 VOCABULARY_BLOCK = 4_096
 """Tokens of the vocabulary that are scored at a time."""
@@ -57,6 +58,9 @@ class LMHead:
         self._bias: torch.Tensor | None = layer.bias
         self._product = product_of(self._weight)
         self._screens = self._bias is None and _can_screen(self._weight, screen)
+        # The rule by which the screen finds the best token, whether it runs or not.
+        is_bfloat16 = self._weight.dtype == torch.bfloat16 and self._weight.device.type == "cpu"
+        self._sums_in_float32 = is_bfloat16 and self._bias is None
         self._screen: _BFloat16Screen | None = None
 
     def logits(self, states: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -64,7 +68,7 @@ class LMHead:
         for start in range(0, self._weight.shape[0], VOCABULARY_BLOCK):
             block = slice(start, start + VOCABULARY_BLOCK)
             weight, bias = self._weight[block], None if self._bias is None else self._bias[block]
-            if states.dtype != weight.dtype:  # While a comparison is made in float32.
+            if states.dtype != weight.dtype:  # While a comparison, or a closer look, is made in float32.
                 logits = functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states))
             else:
                 logits = self._product(states, weight, bias)
@@ -91,20 +95,25 @@ class LMHead:
         if seen is not None:
             return self._argmax_in_full(states, seen)
         # Under a cap, logits that differ may become equal, and the first of them is the best.
-        if self._screen is None and self._screens and self.transform.cap is None and self.transform.factor > 0:
+        if self.transform.cap is not None or self.transform.factor <= 0:
+            return self._argmax_in_full(states)
+        if self._screen is None and self._screens:
             if self._weight not in _screens:
                 _screens[self._weight] = _BFloat16Screen(self._weight)
             self._screen = _screens[self._weight]
-        candidates = self._screen.candidates(states) if self._screen else None
-        if candidates is None:
-            return self._argmax_in_full(states)
-        rows, tokens = candidates
+        if self._screen is None:
+            return self._argmax_in_full(states.float() if self._sums_in_float32 else states)
+        rows, tokens, is_settled = self._screen.candidates(states)
         logits = self._logits_at(states, rows, tokens)
         best = torch.full((len(states),), float("-inf"), device=states.device).scatter_reduce(0, rows, logits, "amax")
         is_best = logits == best[rows]
         index = torch.full((len(states),), self._weight.shape[0], device=states.device)
         index = index.scatter_reduce(0, rows[is_best], tokens[is_best], "amin")
-        return index, torch.ones(len(states), dtype=torch.bool, device=states.device)
+        finite = torch.ones(len(states), dtype=torch.bool, device=states.device)
+        if not bool(is_settled.all()):
+            # By float32 sums like the others: what a row's best token is does not depend on the rows beside it.
+            index[~is_settled], finite[~is_settled] = self._argmax_in_full(states[~is_settled].float())
+        return index, finite
 
     def _argmax_in_full(
         self, states: torch.Tensor, seen: SeenTokens | None = None
@@ -137,16 +146,22 @@ class _BFloat16Screen:
         self._blocks: list[torch.Tensor] = []
         self._max_norm = self._max_rounding = 0.0
         product = product_of(weight[:0].bfloat16())
+        # Reordered weights are a second copy.
+        reorders = product is multiply and 4 * weight.numel() < free_bytes(str(weight.device))
         for start in range(0, len(weight), VOCABULARY_BLOCK):
             block = weight[start : start + VOCABULARY_BLOCK]
             rounded = block.bfloat16()
-            self._blocks.append(pack(rounded) if product is multiply else rounded)
+            self._blocks.append(pack(rounded) if reorders else rounded)
             self._max_norm = max(self._max_norm, float(rounded.float().norm(dim=-1).max()))
             self._max_rounding = max(self._max_rounding, float((block - rounded.float()).norm(dim=-1).max()))
         self._product = product
 
-    def candidates(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Rows and tokens of all tokens that may be the best of their row; None if there are too many to be of use.
+    def candidates(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """All tokens that may be the best of their row.
+
+        Returns:
+            Their rows, the tokens, and for each row whether it is among them: not if a logit is not finite, or if there
+            are too many to be of use.
 
         Of a logit w·x, with w' and x' rounded: |w·x − w'·x'| ≤ ‖w−w'‖‖x‖ + ‖w'‖‖x−x'‖ (Cauchy–Schwarz), and the sum
         in float32 adds at most width·2⁻²⁴‖w'‖‖x'‖. The logit itself is rounded to bfloat16, by 2⁻⁸ of it at most.
@@ -165,17 +180,14 @@ class _BFloat16Screen:
             group_maxima.append(logits.view(len(states), -1, GROUP).amax(-1))
         maxima = torch.cat(group_maxima, dim=1).float()
         best = maxima.max(-1).values
-        if not bool(torch.isfinite(best).all()):
-            return None
         threshold = best - 2.0**-8 * best.abs() - 2 * error
         threshold = threshold / torch.where(threshold > 0, 1 + 2.0**-8, 1 - 2.0**-8)
         near = maxima >= threshold[:, None]
-        if not bool(torch.isfinite(threshold).all()) or int(near.sum(-1).max()) > MAX_CANDIDATES:
-            return None
-        rows, groups = near.nonzero(as_tuple=True)
+        is_settled = torch.isfinite(best) & torch.isfinite(threshold) & (near.sum(-1) <= MAX_CANDIDATES)
+        rows, groups = (near & is_settled[:, None]).nonzero(as_tuple=True)
         members = _group_logits(blocks, rows, groups)
         pairs, offsets = (members.float() >= threshold[rows, None]).nonzero(as_tuple=True)
-        return rows[pairs], groups[pairs] * GROUP + offsets
+        return rows[pairs], groups[pairs] * GROUP + offsets, is_settled
 
 
 _screens: MutableMapping[torch.Tensor, _BFloat16Screen] = WeakIdKeyDictionary()
@@ -195,7 +207,7 @@ def _group_logits(blocks: Sequence[torch.Tensor], rows: torch.Tensor, groups: to
 
 
 def _can_screen(weight: torch.Tensor, wanted: bool | None) -> bool:
-    """Whether the vocabulary is screened: a weight in bfloat16 is read as it is then, in the layout of oneDNN."""
+    """Whether the vocabulary is screened; of a weight in bfloat16 a copy in the layout of oneDNN is made for that."""
     if weight.dtype == torch.bfloat16:
         return wanted is not False and can_pack(weight)
     return weight.dtype == torch.float32 and (_bfloat16_is_faster(weight) if wanted is None else wanted)

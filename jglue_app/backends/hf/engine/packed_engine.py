@@ -27,6 +27,7 @@ from jglue_app.backends.hf.engine.outputs import (
     scored_output,
 )
 from jglue_app.backends.hf.engine.packed_model import MIN_CHUNK_TOKENS, PackedModel
+from jglue_app.backends.hf.engine.product_attention import MAX_SCORE_BYTES
 from jglue_app.backends.hf.engine.prompt_groups import PromptGroup, forward_passes, group_prompts
 from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
 from jglue_app.backends.hf.engine.requests import (
@@ -103,6 +104,7 @@ class PackedEngine:
         self._max_pass_tokens = memory.max_batch_tokens(per_pass)
         self._max_kv_tokens = memory.max_kv_tokens(MAX_KV_TOKENS[kind])
         model.chunk_tokens, model.max_mask_bytes = self._max_pass_tokens, memory.budget // 4
+        model.batching.max_score_bytes = min(MAX_SCORE_BYTES, memory.budget // 12)
         self._max_generations = MAX_GENERATIONS[kind]
         self._step_tokens = STEP_TOKENS[kind] if optimizations.speculation else 0
         self._optimizations = optimizations

@@ -169,6 +169,8 @@ class PaddedModel:
     def drop_prefix(self) -> None:
         """Drop the prefix cache."""
         self._cached_prefix = ([], [])
+        if self._state_sharing is not None:
+            self._state_sharing.drop_prefix()
 
     def cache_prefix(self, ids: list[int]) -> None:
         """Compute the keys and values of a prefix; raises RuntimeError when memory runs out."""

@@ -51,8 +51,12 @@ class StateSharing:
 
     def close(self) -> None:
         """Drop the model and what is kept of the prefix."""
-        self._prefix = ([], None)
+        self.drop_prefix()
         self._model = None
+
+    def drop_prefix(self) -> None:
+        """Drop what is kept of the prefix."""
+        self._prefix = ([], None)
 
     def verify(self, length: int) -> None:
         """Raise Unsupported if sequences of a number of tokens get other log-probabilities from copies than alone."""
