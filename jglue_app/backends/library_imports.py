@@ -1,7 +1,8 @@
 """Imports of torch and transformers, which take seconds: one thread at a time, and ahead of the first model.
 
 Two threads that import parts of the same libraries in different orders may each be given modules that are only half
-there. So whoever imports a module of a backend that needs them takes its turn here.
+there. So whoever imports a module of a backend that needs them takes its turn here. Loading a model imports further
+parts, without a turn: while that may go on, nothing is imported ahead.
 """
 
 from __future__ import annotations
@@ -26,12 +27,23 @@ DELAY_S = 1.0
 log = logging.getLogger(__name__)
 _turn = threading.RLock()
 _started = threading.Event()
+_needed = threading.Event()
+"""Set as soon as anybody has imported a library for use."""
 
 
 def import_library(name: str) -> ModuleType:
     """Import a module that needs torch or transformers, once no other thread does so."""
     with _turn:
+        _needed.set()
         return importlib.import_module(name)
+
+
+def is_importing() -> bool:
+    """Whether another thread imports a library at the moment, so that `import_library` would wait for seconds."""
+    if not _turn.acquire(blocking=False):
+        return True
+    _turn.release()
+    return False
 
 
 def import_ahead(delay_s: float = DELAY_S) -> threading.Thread | None:
@@ -48,15 +60,22 @@ def import_ahead(delay_s: float = DELAY_S) -> threading.Thread | None:
 
     def work() -> None:
         time.sleep(delay_s)
-        for name in AHEAD:
-            try:
-                import_library(name)
-            except Exception:  # Whoever needs it is told.
-                log.info("%s could not be imported ahead", name, exc_info=True)
-        # They stay for good: else each full search for cycles stops all threads for a quarter of a second.
-        gc.collect()
-        gc.freeze()
+        with _turn:
+            # A model that is being loaded would import at the same time, and stay for good once objects are frozen.
+            if not _needed.is_set():
+                _import_all()
 
     thread = threading.Thread(target=work, name="import-ahead", daemon=True)
     thread.start()
     return thread
+
+
+def _import_all() -> None:
+    for name in AHEAD:
+        try:
+            importlib.import_module(name)
+        except Exception:  # Whoever needs it is told.
+            log.info("%s could not be imported ahead", name, exc_info=True)
+    # They stay for good: else each full search for cycles stops all threads for a quarter of a second.
+    gc.collect()
+    gc.freeze()

@@ -17,6 +17,7 @@ from pathlib import Path
 from jglue_app.backends import backend_for, backend_module
 from jglue_app.backends.endpoints import ServedModel, served_model, served_models
 from jglue_app.backends.hub_copy import cached_snapshot
+from jglue_app.backends.library_imports import is_importing
 from jglue_app.backends.named_models import NamedModel, named_models
 from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import JglueAppError
@@ -122,7 +123,7 @@ def _settings_in(file: Path) -> dict[str, object]:
 
 def is_memory_known() -> bool:
     """Whether the memory can be told at once: what it is asked of takes seconds to import."""
-    return "torch" in sys.modules
+    return "torch" in sys.modules and not is_importing()
 
 
 def with_memory(models: list[ModelFacts], settings: Settings, device: str) -> list[ModelFacts]:

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from jglue_app.backends import (
-    BACKENDS,
     Notify,
     backend_module,
     open_backend,
@@ -226,7 +225,7 @@ class ModelPool:
             if spec not in self._resident and (spec.adapter is None or model not in loaded):
                 size = backend_module(spec).memory_needed(spec, self._settings, self._device)
                 needed[spec.backend] = needed.get(spec.backend, 0) + (size or 0)
-        free = {name: import_library(BACKENDS[name]).memory_free(self._device) for name in needed}
+        free = {name: backend_module(ModelSpec("", name)).memory_free(self._device) for name in needed}
         return all(size <= free[name] for name, size in needed.items())
 
     def clear(self) -> None:

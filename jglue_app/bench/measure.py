@@ -51,7 +51,7 @@ def sample(prompts: Sequence[Prompt], at_least: int = 0) -> Sequence[Prompt]:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one run of a workload cost, and how the runs that were repeated spread."""
+    """What a run of a workload cost: one, or the median of those that were repeated, and how they spread."""
 
     task: str
     method: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -48,13 +49,21 @@ class WorkloadRuns:
         return self._measurements[-1].failed
 
     def measurement(self, rule: Rule) -> Measurement:
-        """The run in the middle of the last ones, with the spread of these."""
+        """What the last runs cost: the one in the middle, or the mean of the two in the middle; with their spread."""
         last = sorted(self._measurements[-rule.runs :], key=lambda measured: measured.seconds)
         seconds = tuple(measured.seconds for measured in self._measurements)
         summary = rule.summary(seconds)
-        middle = last[(len(last) - 1) // 2]
+        middle = last[(len(last) - 1) // 2 : len(last) // 2 + 1]
+        one = middle[0]  # What is counted is the same in all runs.
+        slower = summary.median / one.seconds
         return replace(
-            middle,
+            one,
+            seconds=summary.median,
+            items_per_s=one.items_per_s / slower,
+            naive_tokens_per_s=one.naive_tokens_per_s / slower,
+            distinct_tokens_per_s=one.distinct_tokens_per_s / slower,
+            parts={name: statistics.fmean(run.parts[name] for run in middle) for name in one.parts},
+            fraction=one.fraction / slower,
             precision=self.precision,
             run_seconds=seconds,
             spread=summary.spread,

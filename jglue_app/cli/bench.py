@@ -68,7 +68,11 @@ def bench_command(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     pairs: Annotated[
-        int, typer.Option(help="Runs of each workload, or pairs of a run here and one in the peer, at least.")
+        int,
+        typer.Option(
+            help="Runs of each workload, or pairs of a run here and one in the peer: at least so many, and at most 12 "
+            "where fewer are asked for. Medians and spreads are those of the last so many."
+        ),
     ] = 3,
     time_limit: Annotated[
         float,

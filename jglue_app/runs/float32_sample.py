@@ -31,6 +31,8 @@ CHUNKS = (4, 8, 12)
 """Items at a time: the first ones show how long the others take."""
 SHARE, MIN_SECONDS = 0.1, 10.0
 """How many of the seconds that the run took are spent on it, and how many always may be; loading is not counted."""
+FIRST_SHARE, FIRST_MIN_SECONDS = 0.25, 60.0
+"""The same for the first items, which are answered even if that takes longer."""
 WIDER = {"bfloat16": 2, "float16": 2, "8-bit": 4, "4-bit": 8}
 """Precision → how many times the memory the weights take in float32, at most."""
 WORKING_BYTES = 2**28
@@ -119,7 +121,9 @@ def _sample(data: RunData) -> list[Record]:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     there = {(one.task, one.item_id) for one in data.float32}
-    answered = [r for r in data.records if r.output is not None and r.output.finish != "overflow"]
+    # Records may be left of items that are not among the data any more.
+    known = [r for r in data.records if r.item_id in data.items.get(r.task, {})]
+    answered = [r for r in known if r.output is not None and r.output.finish != "overflow"]
     by_task = [sorted((r for r in answered if r.task == task), key=place) for task in data.items]
     order = [record for row in itertools.zip_longest(*by_task) for record in row if record is not None]
     return [r for r in order if (r.task, r.item_id) not in there][: max(0, SAMPLE - len(there))]
@@ -133,13 +137,15 @@ def _answer(
     sample: Sequence[Record],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Answer the records of a sample in chunks and store each chunk: the first one, and others as far as there is
-    time."""
-    seconds = max(MIN_SECONDS, SHARE * sum(r.output.seconds for r in data.records if r.output is not None))
+    """Answer the records of a sample in chunks and store each chunk: the first one within its own limit, and others as
+    far as there is time."""
+    of_run = sum(r.output.seconds for r in data.records if r.output is not None)
+    seconds = max(MIN_SECONDS, SHARE * of_run)
+    first_seconds = max(FIRST_MIN_SECONDS, FIRST_SHARE * of_run)
     started = time.perf_counter()
 
     def out_of_time() -> bool:
-        return should_stop() or time.perf_counter() - started > seconds
+        return should_stop() or time.perf_counter() - started > (seconds if done else first_seconds)
 
     done, outputs, rest = 0, list(data.float32), list(sample)
     for size in CHUNKS:
@@ -147,7 +153,7 @@ def _answer(
         elapsed = time.perf_counter() - started
         if not chunk or should_stop() or (done and elapsed * (1 + len(chunk) / done) > seconds):
             return
-        outputs += _outputs(plan, data, chunk, backend, out_of_time if done else should_stop)
+        outputs += _outputs(plan, data, chunk, backend, out_of_time)
         done += len(chunk)
         # Another process that has taken the run over meanwhile measures it at its own end.
         with suppress(RunBusyError), store.writing() as writer:

@@ -83,7 +83,8 @@ def compare_runs(
     }
     left, right = report_judged(a, scoring, rows_a), report_judged(b, scoring, rows_b)
     left, right = (
-        replace(r, notices=(*r.notices, *rounding_notices(r.precision, differences["choose"]))) for r in (left, right)
+        replace(report, notices=(*report.notices, *rounding_notices(data, differences["choose"])))
+        for report, data in ((left, a), (right, b))
     )
     shared = _common((a, left), (b, right), pairs, scoring)
     flips = {name: _all_flips(TASKS[name], p, scoring) for name, p in pairs.items()}

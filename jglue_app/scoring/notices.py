@@ -149,8 +149,8 @@ SENTENCES = {
     ),
     "float32_written": mark("{precision}: the text differs for {k} of {n} items that were also written in float32."),
     "within_rounding": mark(
-        "The difference between A and B on {names} is smaller than what {precision} changes (the first choice of {k} "
-        "of {n} items): it may be rounding alone."
+        "{task}: the difference between A and B may be rounding alone. Of {n} items that were also ranked in float32, "
+        "{k} have another first choice than in {precision}; so up to {high:.0f} % of all items may (95 % interval)."
     ),
     "ranked_by_first_token": mark(
         "The server gives no log-probabilities of whole answers: they were ranked by the most likely first tokens, "

@@ -29,14 +29,9 @@ def precision_effect(data: RunData) -> PrecisionEffect | None:
         return None
     flips: list[bool] = []
     differences: list[float] = []
-    for record, exact in pairs:
-        item = data.items[record.task][record.item_id]
-        choices = best_choice(item, record), best_choice(item, replace(record, output=exact.output))
-        if None in choices or record.output is None:
-            continue
-        flips.append(choices[0] != choices[1])
-        both = zip(record.output.choice_logprobs or (), exact.output.choice_logprobs or (), strict=True)
-        differences += [abs(a - b) for a, b in both]
+    for _, flipped, apart in _ranked(data):
+        flips.append(flipped)
+        differences += apart
     texts = [
         record.output.text != exact.output.text
         for record, exact in pairs
@@ -66,32 +61,50 @@ def effect_notices(effect: PrecisionEffect) -> Iterator[Notice]:
         yield Notice("float32_written", facts=facts)
 
 
-def rounding_notices(
-    effect: PrecisionEffect | None, differences: Mapping[str, Mapping[str, Difference]]
-) -> tuple[Notice, ...]:
-    """Which differences between two runs by log-likelihood are smaller than the share of items for which rounding
-    changes the first choice of one of them.
+def rounding_notices(data: RunData, differences: Mapping[str, Mapping[str, Difference]]) -> Iterator[Notice]:
+    """Which differences between two runs by log-likelihood are not beyond the share of items for which rounding may
+    change the first choice of one of them: in each subset, as far as its own items that were sampled tell.
 
     Args:
-        effect: what rounding changes in that run; None if nothing is known of it.
+        data: that run.
         differences: subset → metric → difference, of the ranking.
     """
-    if effect is None or not effect.flips:
-        return ()
-    share = effect.flips / effect.ranked
-    accuracies = {task: of["accuracy"].difference.value for task, of in differences.items() if "accuracy" in of}
-    names = [TASKS[task].title for task, value in accuracies.items() if value is not None and 0 < abs(value) < share]
-    if not names:
-        return ()
-    facts: dict[str, str | int | float] = {"precision": effect.precision, "k": effect.flips, "n": effect.ranked}
-    facts |= {"names": ", ".join(names)}
-    return (Notice("within_rounding", "", "choose", facts),)
+    precision = rounded_to(data.spec, data.model)
+    by_task: dict[str, list[bool]] = {}
+    for task, flipped, _ in _ranked(data) if precision else ():
+        by_task.setdefault(task, []).append(flipped)
+    for task, flips in by_task.items():
+        found = differences.get(task, {}).get("accuracy")
+        value = found.difference.value if found else None
+        high = largest_share(sum(flips), len(flips))
+        if value is not None and 0 < abs(value) < high:
+            facts: dict[str, str | int | float] = {"task": TASKS[task].title, "precision": precision}
+            facts |= {"k": sum(flips), "n": len(flips), "high": 100 * high}
+            yield Notice("within_rounding", "", "choose", facts)
+
+
+def largest_share(k: int, n: int) -> float:
+    """The upper end of the exact 95 % interval of a share of which k of n were seen (Clopper & Pearson 1934)."""
+    from scipy.special import bdtri  # scipy takes long to import
+
+    return 1.0 if k == n else float(bdtri(k, n, 0.025))
 
 
 def _number(value: float) -> str:
     """Two digits that count, without an exponent."""
     digits = 2 if value >= 1 or value == 0 else min(9, 1 - math.floor(math.log10(value)))
     return f"{value:.{digits}f}"
+
+
+def _ranked(data: RunData) -> Iterator[tuple[str, bool, list[float]]]:
+    """Of every item that has usable log-probabilities of the same answers in both: its subset, whether the first choice
+    differs, and how far each answer's log-probabilities are apart."""
+    for record, exact in _pairs(data):
+        item = data.items[record.task][record.item_id]
+        choices = best_choice(item, record), best_choice(item, replace(record, output=exact.output))
+        both = (record.output.choice_logprobs if record.output else None) or (), exact.output.choice_logprobs or ()
+        if None not in choices and len(both[0]) == len(both[1]):
+            yield record.task, choices[0] != choices[1], [abs(a - b) for a, b in zip(*both, strict=True)]
 
 
 def _pairs(data: RunData) -> Iterator[tuple[Record, Float32Output]]:

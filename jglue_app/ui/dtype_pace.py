@@ -67,15 +67,15 @@ class DtypePaces:
         facts: dict[str, int | float] = {"n": items}
         if slow >= MINUTES_FROM_S:
             return Message(
-                "As measured here with these settings, {n:,} items take about {fast:.1f} minutes in bfloat16 and "
-                "{slow:.1f} in float32. bfloat16 is approximate.",
+                "At the pace measured here with these settings, {n:,} items take about {fast:.1f} minutes in bfloat16 "
+                "and {slow:.1f} in float32. bfloat16 is approximate.",
                 fast=fast / 60,
                 slow=slow / 60,
                 **facts,
             )
         return Message(
-            "As measured here with these settings, {n:,} items take about {fast:.1f} seconds in bfloat16 and "
-            "{slow:.1f} in float32. bfloat16 is approximate.",
+            "At the pace measured here with these settings, {n:,} items take about {fast:.1f} seconds in bfloat16 "
+            "and {slow:.1f} in float32. bfloat16 is approximate.",
             fast=fast,
             slow=slow,
             **facts,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any, cast
 
 import pytest
 
+from jglue_app.bench.measure import Measurement
 from jglue_app.bench.repetition import MAX_RUNS, Pairs, Rule, Summary, repeated, taking_turns
+from jglue_app.bench.workload_runs import WorkloadRuns
 
 
 @pytest.mark.parametrize(
@@ -69,3 +72,19 @@ def test_runs_that_do_not_agree_go_on_to_the_most() -> None:
     numbers = count(1)
     assert len(repeated(lambda: float(next(numbers)), Rule(3))) == MAX_RUNS
     assert repeated(iter([7.0, 2.0, 2.0, 2.0]).__next__, Rule(3)) == [7.0, 2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(("runs", "seconds"), [(2, 3.0), (3, 4.0)])
+def test_what_a_workload_cost_is_the_median_of_an_even_number_of_runs_too(runs: int, seconds: float) -> None:
+    of_runs = WorkloadRuns(cast("Any", None), cast("Any", None), 1.0, "float32")
+    for took in (9.0, 2.0, 4.0) if runs == 2 else (2.0, 9.0, 4.0):
+        parts = {"prefill": took / 2, "other": took / 2}
+        of_runs._measurements.append(
+            Measurement(
+                "t", "choose", 0, 12, 0, took, 12 / took, 60, 30, 2.0, 60 / took, 30 / took, 5, parts, 6.0, 6 / took
+            )
+        )
+    found = of_runs.measurement(Rule(runs))
+    assert (found.seconds, found.items_per_s, found.fraction) == (seconds, 12 / seconds, 6 / seconds)
+    assert (found.naive_tokens_per_s, found.distinct_tokens_per_s) == (60 / seconds, 30 / seconds)
+    assert found.parts == {"prefill": seconds / 2, "other": seconds / 2}

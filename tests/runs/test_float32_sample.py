@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +22,10 @@ from jglue_app.runs.plan import Plan, make_plan
 from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
-from jglue_app.types import Decoding, ModelSpec
+from jglue_app.types import Decoding, Float32Output, ModelSpec
 from jglue_app.wandb_sink.run_payload import run_payload
 from tests.conftest import TinyModel
+from tests.scoring.test_report import nli, output
 
 TASKS = ("jnli", "jsts")
 
@@ -149,3 +153,31 @@ def test_a_run_in_float32_has_no_sample(settings: Settings, tiny_model: TinyMode
     assert manifest["model"]["dtype"] == "float32"
     assert "float32" not in manifest
     assert Library(settings.runs_dir).report(RunStore.of(settings.runs_dir, plan.spec).path).precision is None
+
+
+def test_records_of_items_that_are_not_there_any_more_are_left_out() -> None:
+    data = nli(*[("neutral", output(""))] * 3)
+    there = {id_: item for id_, item in data.items["jnli"].items() if id_ != "1"}
+    assert {r.item_id for r in float32_sample._sample(replace(data, items={"jnli": there}))} == {"0", "2"}
+
+
+@pytest.mark.parametrize(("took", "stops"), [(0.0, True), (400.0, False)])
+def test_the_first_items_have_a_limit_of_time_too(monkeypatch: pytest.MonkeyPatch, took: float, stops: bool) -> None:
+    # A quarter of the run's 400 seconds has not passed; none of a run that took none has.
+    monkeypatch.setattr(float32_sample, "FIRST_MIN_SECONDS", 0.0)
+    data = nli(("neutral", replace(output(""), seconds=took)))
+    kept = Float32Output("jnli", "0", output(""))
+    seen: list[bool] = []
+
+    def outputs(*arguments: Any) -> list[Float32Output]:
+        seen.append(arguments[-1]())
+        return [kept]
+
+    monkeypatch.setattr(float32_sample, "_outputs", outputs)
+    stored: list[Any] = []
+    writer = SimpleNamespace(manifest=stored.append)
+    store: Any = SimpleNamespace(writing=lambda: nullcontext(writer), manifest=dict)
+    nothing: Any = None
+    float32_sample._answer(nothing, store, data, nothing, data.records, lambda: False)
+    assert seen == [stops]
+    assert stored == [{"float32": [kept]}]

@@ -8,7 +8,7 @@ import pytest
 
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.notices import sentence
-from jglue_app.scoring.precision import precision_effect
+from jglue_app.scoring.precision import largest_share, precision_effect
 from jglue_app.scoring.report import report_run
 from jglue_app.types import Float32Output, ModelInfo, ModelSpec, Output, RunData
 from tests.scoring.test_report import nli, output
@@ -78,6 +78,36 @@ def test_a_label_names_the_dtype_that_was_asked_for() -> None:
     spec = run().spec
     assert replace(spec, model=ModelSpec("m", dtype="bfloat16")).label == f"{spec.label} · bfloat16"
     assert replace(spec, model=ModelSpec("m", dtype="float32")).label == spec.label
+
+
+def test_pairs_with_other_numbers_of_answers_are_not_ranked() -> None:
+    data = run()
+    fewer = replace(data.float32[2], output=ranked("答え0", (-4.0, -5.0)))
+    found = values(replace(data, float32=(*data.float32[:2], fewer)))
+    assert found[1:4] == (3, 2, 1)
+    assert report_run(replace(data, float32=(fewer,))).precision is not None
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "high"), [(0, 24, 1 - 0.025 ** (1 / 24)), (0, 3, 1 - 0.025 ** (1 / 3)), (1, 2, 0.975**0.5), (2, 2, 1)]
+)
+def test_the_largest_share_that_a_sample_allows(k: int, n: int, high: float) -> None:
+    # The share at which so few are seen in 2.5 % of samples: (1 - p)ⁿ for none, 1 - p² for at most one of two.
+    assert largest_share(k, n) == pytest.approx(high)
+
+
+@pytest.mark.parametrize(("more", "said"), [(4, True), (5, False)])
+def test_a_sample_without_a_flip_allows_for_some(more: int, said: bool) -> None:
+    # None of 24 is up to 14.2 % of all: 4 of 30 are below that, 5 are not.
+    wrong, right = ranked("", (-2.0, -1.0, -3.0)), ranked("", (-1.0, -2.0, -3.0))
+    rows = [("entailment", wrong)] * 30
+    exact = [Float32Output("jnli", str(n), right if n < more else wrong) for n in range(24)]
+    a = replace(nli(*rows), model=replace(INFO, dtype="float32"))
+    b = replace(nli(*[("entailment", right)] * more, *rows[more:]), model=INFO, float32=tuple(exact))
+    found = compare_runs(a, b)
+    assert found.choose["jnli"]["accuracy"].difference.value == pytest.approx(more / 30)
+    texts = [str(sentence(notice)) for notice in found.b.notices if notice.kind == "within_rounding"]
+    assert [("Of 24 items" in text, "up to 14 %" in text) for text in texts] == [(True, True)] * said
 
 
 @pytest.mark.parametrize(("same", "kinds"), [(False, ["within_rounding"]), (True, [])])

@@ -67,6 +67,12 @@ def generate_only(page: Page, group: str = "method") -> None:
 
 def start(page: Page, a: Path | str, b: Path | str | None, *subsets: str, items: str = "5") -> None:
     """Set up a comparison of two tables of answers and press Run."""
+    set_up(page, a, b, *subsets, items=items)
+    page.click("#run")
+
+
+def set_up(page: Page, a: Path | str, b: Path | str | None, *subsets: str, items: str = "5") -> None:
+    """Set up a comparison of two tables of answers; it is not started."""
     open_settings(page)
     choose_model(page, "a-model", a)
     if b is None:
@@ -76,7 +82,6 @@ def start(page: Page, a: Path | str, b: Path | str | None, *subsets: str, items:
     only_subsets(page, *subsets)
     set_number(page, "limit", items)
     generate_only(page)
-    page.click("#run")
 
 
 def finished(page: Page, lang: str = "ja", box: str = "status") -> None:

@@ -126,10 +126,11 @@ def open_embedder(
         raise InputError("A public server embeds nothing. Run the application on your own machine.")
     if spec.backend not in EMBEDDERS:
         raise UnknownNameError("backend", spec.backend, EMBEDDERS)
-    module = import_library(EMBEDDERS[spec.backend])
     if spec.backend == endpoints.BACKEND:  # Its identity is not that of a model that writes.
+        module = importlib.import_module(EMBEDDERS[spec.backend])
         served: Embedder = module.open_embedder(spec, settings, device, notify)
         return served
+    module = import_library(EMBEDDERS[spec.backend])
     require_unchanged(spec, settings)
     embedder: Embedder = module.open_embedder(spec, settings, device, notify)
     try:
