@@ -212,7 +212,7 @@ def test_on_quantized_weights(place: Place, quantization: str) -> None:
     exact = results(place.pool.get(place.spec(place.adapter("lora"))))
     effects = [np.subtract(scores_of(a), scores_of(b)) for a, b in ((adapted, alone), (exact, place.alone))]
     # 0.99; with what other adapters do to this model, 0.7 at most.
-    assert np.corrcoef(*effects)[0, 1] > 0.9
+    assert np.corrcoef(effects)[0, 1] > 0.9
     assert difference(adapted, alone) > 1
 
 
