@@ -257,7 +257,7 @@ FACTS: dict[str, str | float] = {
 
 @pytest.mark.parametrize("kind", SENTENCES)
 def test_every_notice_has_its_sentence_in_both_languages(kind: str) -> None:
-    notice = Notice(kind, facts={**FACTS, "k": 1, "n": 2, "luck": 3})
+    notice = Notice(kind, facts={**FACTS, "k": 1, "n": 2, "luck": 3, "high": 14.2})
     english, japanese = notice_text(notice, "en"), notice_text(notice, "ja")
     assert sentence(notice)
     assert english != japanese
