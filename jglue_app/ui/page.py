@@ -234,6 +234,7 @@ def launch(
             "the others' runs. Start it without --mcp, or with JGLUE_MODE=local."
         )
     trusted_networks()
+    ahead = block and os.environ.get("JGLUE_IMPORT_AHEAD") != "0"
     served_files.use_own_folder()
     # Whom a request comes from is found by `client_address`, for which the server leaves the peer's address as it is.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
@@ -261,7 +262,7 @@ def launch(
             max_file_size="1kb" if chosen.public else "500mb",
             app_kwargs={
                 "middleware": _middleware(
-                    page, state, sessions, public=chosen.public, opened=import_ahead if block else None
+                    page, state, sessions, public=chosen.public, opened=import_ahead if ahead else None
                 ),
                 "lifespan": sessions.cleaning(gate.around(outer)),
             },

@@ -35,7 +35,8 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Without the second flag Chromium calls home, which a machine without internet answers with long waits.
         launched = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-background-networking"]
+            executable_path=path,
+            args=["--no-sandbox", "--disable-background-networking", "--force-prefers-reduced-motion"],
         )
         yield launched
         launched.close()
@@ -70,6 +71,8 @@ def serve(
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("JGLUE_", "SPACE_", "GRADIO_", "WANDB_"))}
     # Nobody's own W&B login is used by a test.
     clean |= {"NETRC": str(runs_dir / "no-netrc"), "WANDB_CONFIG_DIR": str(runs_dir / "no-wandb-config")}
+    # Most pages are opened without running a model: what it needs would be imported for each of the servers.
+    clean["JGLUE_IMPORT_AHEAD"] = "0"
     with subprocess.Popen(
         [sys.executable, "-m", "jglue_app", "serve", "--port", str(port), "--runs-dir", str(runs_dir)]
         + (["--mcp"] if mcp else []),
