@@ -102,12 +102,12 @@ def test_an_optimization_that_is_left_out_changes_no_result(tiny_model: TinyMode
     for leave_out in ([], [name]):
         with closing(measure.open_for_bench(settings, spec, device="cpu", leave_out=leave_out)[0]) as backend:
             (work,) = measure.workloads(settings, backend, spec, ["jnli"], [0], 6, method=method, data_kind="sample")
-            measure.measure(backend, work, 100.0)
-            found.append(measure.measure(backend, work, 100.0))  # The beginning is at hand from before.
+            found.append(measure.measure(backend, work, 100.0))
     (with_it, expected), (without_it, results) = found
     for i, result in results.items():
         same(result, expected[i])
-    if name in ("packing", "beginning", "sharing") and not (name == "sharing" and method == "generate"):
+    # The beginning is dropped before each run; within one, these few items are a group that shares it anyway.
+    if name in ("packing", "sharing") and not (name == "sharing" and method == "generate"):
         assert without_it.distinct_tokens > with_it.distinct_tokens
 
 
