@@ -70,7 +70,8 @@ def load_settings() -> Settings:
     W&B project with the operator's key), `JGLUE_MEMORY` (GiB that a model may work in beside its weights),
     `JGLUE_ENDPOINTS` (the file that describes servers of models), `JGLUE_ALLOWED_HOSTS` (names with commas between
     them under which the page is reached, such as `jglue.example.org`, `*.example.org` or `example.org:8080`; `*` for
-    any), `JGLUE_TRUSTED_PROXIES` (see `ui.client_address`). Of a public page: `JGLUE_JOBS_PER_HOUR` (what one
+    any), `JGLUE_TRUSTED_PROXIES` (see `ui.client_address`), `JGLUE_IMPORT_AHEAD` (0: libraries of models are
+    imported when the first model is needed). Of a public page: `JGLUE_JOBS_PER_HOUR` (what one
     visitor may start, 60), `JGLUE_ADDRESS_JOBS_PER_HOUR` (all behind one address, 240), `JGLUE_ADDRESS_JOBS` (of those
     at the same time, 8), `JGLUE_ABANDONED_AFTER` (seconds, 120); 0 is no limit.
 

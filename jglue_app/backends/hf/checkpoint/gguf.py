@@ -1,7 +1,7 @@
 """GGUF weights → a safetensors folder in the cache, once.
 
-Expanding a GGUF file takes some seconds for a small model, and reading it through transformers a minute; the converted
-folder loads in under a second. Folders are named by the file's checksum and appear atomically.
+Expanding a GGUF file takes some seconds for a small model, and reading it through transformers several times as long;
+the converted folder loads in under a second. Folders are named by the file's checksum and appear atomically.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ keys are in Flash-Decoding; Dao et al., 2023). The first results of every kind a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -166,15 +166,11 @@ class _PaddedTries:
     ) -> torch.Tensor:
         """See `BatchedTries.attention`."""
         heads, kv_heads, width = query.shape[0], key.shape[0], query.shape[2]
-        (q, q_strided), (k, k_strided), (v, v_strided) = _flat(query), _flat(key), _flat(value)
-        rows = self._rows_of(heads, q_strided), self._rows_of(kv_heads, k_strided), self._rows_of(kv_heads, v_strided)
         outs: list[torch.Tensor] = []
         logsums: list[torch.Tensor] = []
-        for *indices, mask in zip(*rows, self._own_masks(heads // kv_heads, window, query.dtype), strict=True):
-            # Query heads that share a key head are stacked.
-            shape = (len(mask), kv_heads, -1, width)
-            own_q, own_k, own_v = (x[index].view(shape) for x, index in zip((q, k, v), indices, strict=True))
-            out, logsum = fused_attention(own_q, own_k, own_v, mask, scale)
+        masks = self._own_masks(heads // kv_heads, window, query.dtype)
+        for batch, mask in zip(self._batches(query, key, value), masks, strict=True):
+            out, logsum = fused_attention(*batch, mask, scale)
             outs.append(out.reshape(-1, width))
             logsums.append(logsum.reshape(-1))
         back = self._back(heads)
@@ -184,6 +180,22 @@ class _PaddedTries:
         prefix, prefix_logsum = self._prefix_attention(query, *prefix_kv, scale, window)
         weight = torch.sigmoid(prefix_logsum - torch.cat(logsums)[back])[..., None]
         return torch.lerp(own.float(), prefix.float(), weight).to(own.dtype)
+
+    def _batches(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Queries, keys and values (heads, tokens, width) of the row → those of each batch, (tries, key heads, places,
+        width). Query heads that share a key head are stacked."""
+        heads, kv_heads = query.shape[0], key.shape[0]
+        (q, q_strided), (k, k_strided), (v, v_strided) = _flat(query), _flat(key), _flat(value)
+        rows = self._rows_of(heads, q_strided), self._rows_of(kv_heads, k_strided), self._rows_of(kv_heads, v_strided)
+        for layout, of_q, of_k, of_v in zip(self._layouts, *rows, strict=True):
+            shape = (layout.shape[1], kv_heads, -1)
+            yield (
+                q[of_q].view(*shape, q.shape[-1]),
+                k[of_k].view(*shape, k.shape[-1]),
+                v[of_v].view(*shape, v.shape[-1]),
+            )
 
     def score_bytes(self, query: torch.Tensor) -> int:
         """Bytes of the scores of the largest batch, for queries (heads, tokens, width)."""
@@ -202,18 +214,14 @@ class _PaddedTries:
         """See `BatchedTries.attention`; by plain products."""
         heads, kv_heads, width = query.shape[0], key.shape[0], value.shape[2]
         groups = heads // kv_heads
-        (q, q_strided), (k, k_strided), (v, v_strided) = _flat(query), _flat(key), _flat(value)
-        rows = self._rows_of(heads, q_strided), self._rows_of(kv_heads, k_strided), self._rows_of(kv_heads, v_strided)
         masks = self._own_masks(groups, window, torch.float32)
         prefix_masks: list[torch.Tensor | None] = [None] * len(masks)
         if prefix_kv is not None and 0 < window <= self._max_depth + self._prefix_length:
             prefix_masks = list(self._prefix_masks_of_batches(groups, window))
         outs: list[torch.Tensor] = []
-        for *indices, mask, prefix_mask in zip(*rows, masks, prefix_masks, strict=True):
-            own_q, own_k, own_v = (
-                x[index].view(len(mask), kv_heads, -1, x.shape[-1]) for x, index in zip((q, k, v), indices, strict=True)
-            )
-            out = product_attention(own_q, own_k, own_v, mask, prefix_kv, prefix_mask, scale)
+        batches = self._batches(query, key, value)
+        for batch, mask, prefix_mask in zip(batches, masks, prefix_masks, strict=True):
+            out = product_attention(*batch, mask, prefix_kv, prefix_mask, scale)
             outs.append(out.view(-1, width))
         return torch.cat(outs)[self._back(heads)]
 

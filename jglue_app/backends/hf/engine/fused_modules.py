@@ -75,11 +75,11 @@ def _kind(module: Any) -> type[_FusedNorm] | type[_FusedGate] | None:
     return None
 
 
-def _is_gated(own_class: type) -> bool:
+def _is_gated(own_class: type[nn.Module]) -> bool:
     """Whether the source of a layer's forward pass is that of a gated one, and nothing else: a clamp of large numbers,
     as some architectures have, would not show in a trial."""
     try:
-        (function,) = ast.parse(textwrap.dedent(inspect.getsource(own_class.forward))).body  # type: ignore[attr-defined]
+        (function,) = ast.parse(textwrap.dedent(inspect.getsource(own_class.forward))).body
     except (AttributeError, OSError, SyntaxError, TypeError, ValueError):
         return False
     if not isinstance(function, ast.FunctionDef) or len(function.args.args) != 2:
