@@ -30,6 +30,10 @@ FOR_PROGRAMS = (
 """What a component's entry says only to those who read how to call the page."""
 NO_API: dict[str, Any] = {"named_endpoints": {}, "unnamed_endpoints": {}}
 TAKE_STYLE = "gradio_config.css = document.getElementById('jg-style').textContent"
+LEAVE_STREAMS = "addEventListener('beforeunload',event=>event.stopImmediatePropagation())"
+"""Gradio closes its streams as soon as the page is about to be left, takes that for a lost connection where one is in
+use, and loads the page anew two seconds later: behind a slower server the page is never left for another one. The
+browser itself closes the streams of a page that is left."""
 _FOREIGN = re.compile(r'\s*<meta\s+(?:property="og:|name="twitter:)[^>]*>|\s*<link rel="manifest"[^>]*>')
 """What Gradio says of itself to those who show a link, and a file that there is not."""
 _WORD = re.compile(r'\\"key\\": ?\\"([^"\\]+)\\"|"key": ?"([^"\\]+)"')
@@ -137,6 +141,7 @@ def _lines(head: Head, files: GradioFiles, config: Mapping[str, Any]) -> str:
         f'<link rel="icon" href="{icon}">',
         # Gradio's own labels follow the browser's language, and the document has the words of one.
         f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{head.lang}'}})</script>",
+        f"<script>{LEAVE_STREAMS}</script>",
     ]
     lines.append(f'<link rel="stylesheet" href="./theme.css?v={config["theme_hash"]}">')
     root = str(config.get("root") or "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
 from tests.ui.driving import (
@@ -378,6 +378,25 @@ def test_a_link_with_nonsense_ends_in_a_sentence(open_page: OpenPage, server: st
     shows(page, 227)
 
 
+def test_a_page_on_which_a_run_goes_on_is_left_for_one_that_comes_slowly(
+    open_page: OpenPage, server: str, table: Tables
+) -> None:
+    page = open_page()
+    start(page, table("left", "含意", 5.0), None, "JNLI", items="40")
+    page.wait_for_selector("#status .jg-overall")
+
+    def come_slowly(route: Route) -> None:
+        time.sleep(3)
+        route.continue_()
+
+    page.route("**/?lang=en", come_slowly)
+    page.goto(f"{server}/?lang=en")
+    page.wait_for_selector("#status .jg-overall")
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.click("#run")
+    said(page, "Stopped")
+
+
 def test_the_address_asks_for_the_same_configuration(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
     start(page, table("address", "含意", 0.0), None, "JNLI")
@@ -450,7 +469,7 @@ def test_the_item_shown_is_the_one_chosen_however_quick_the_choices_were(open_pa
 @pytest.mark.slow
 def test_a_waiting_run_keeps_no_visitor_from_the_first_page(open_page: OpenPage, table: Tables) -> None:
     page, other = open_page(), open_page()
-    start(page, table("long", "含意", 3.0), None, "JNLI", items="40")
+    start(page, table("long", "含意", 10.0), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-overall")
     start(other, table("behind", "含意", 0.0), None, "JNLI")
     said(other, "順番待ち：前に 1 件")
