@@ -465,9 +465,7 @@ class OpenAIBackend:
         for k, (result, keys, error) in in_parallel(jobs, self._client.at_once, should_stop, cancelled):
             if result is None:  # Not sent: there is no budget for it, or the run is stopped.
                 continue
-            seen, left_out = self._exchange.fingerprints, self._client.left_out
-            if (seen, left_out) != (self.info.answered_by, self.info.left_out):
-                self.info = replace(self.info, answered_by=seen, left_out=left_out)
+            self._note_servers()
             numbers = list(groups.values())[k]
             for n, i in enumerate(numbers):
                 again = replace(result, usage=Usage(0, 0, 0)) if n and isinstance(result, Output) else result
@@ -483,6 +481,13 @@ class OpenAIBackend:
                     count=failed_in_a_row,
                     reason=error.message,
                 )
+        self._note_servers()
+
+    def _note_servers(self) -> None:
+        """Note which configurations have answered so far, and which servers of a pool were refused."""
+        seen, left_out = self._exchange.fingerprints, self._client.left_out
+        if (seen, left_out) != (self.info.answered_by, self.info.left_out):
+            self.info = replace(self.info, answered_by=seen, left_out=left_out)
 
     def _note_recorded(self, prompts: Sequence[Prompt], keys: list[str], call: tuple[object, ...]) -> None:
         """Note that paid answers are in a record. Rankings are, once there is the text that is stored with them."""

@@ -19,6 +19,9 @@ NEW_SHARE = 0.2
 LIMIT_PAUSE_S, MAX_LIMIT_PAUSE_S = 0.5, 30.0
 """Without work after a 429 that does not say how long to wait, and the most that this doubles to."""
 
+MOMENT_S = 60
+"""Without work, after which known questions come first again."""
+
 State = Literal["unchecked", "ready", "down", "refused"]
 
 
@@ -35,6 +38,8 @@ class PoolMember:
     latency: float = 0.0
     """Seconds of a request, the latest with the most weight; 0 before the first."""
     answers: int = 0
+    breaks: int = 0
+    """How often its connections broke: it may have been started anew since."""
     checking: bool = False
     """Whether it is being asked now."""
     fingerprints: set[str] = field(default_factory=set)
@@ -43,9 +48,11 @@ class PoolMember:
     """Why it gets no work."""
     _faults: dict[str, int] = field(default_factory=dict)
     """Kind of fault → how often in a row."""
+    _unconfirmed: set[str] = field(default_factory=set)
     _pauses: int = 0
     _check_at: float = 0.0
     _free_at: float = 0.0
+    _last_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.room = float(self.limit)
@@ -72,6 +79,11 @@ class PoolMember:
         return self.state == "ready" and free and self.limited_for <= 0
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it gets work and has had none for some time, in which it could have been started anew unnoticed."""
+        return self.state == "ready" and not self.in_flight and time.monotonic() - self._last_at > MOMENT_S
+
+    @property
     def load(self) -> tuple[float, int]:
         """Which server gets the next request: the one where this is least. About the seconds that it would take, with
         what is in flight there; of equal ones the one with fewer answers."""
@@ -85,6 +97,7 @@ class PoolMember:
     def answered(self, seconds: float) -> None:
         """A request was answered."""
         self.answers += 1
+        self._last_at = time.monotonic()
         self.latency = seconds if not self.latency else (1 - NEW_SHARE) * self.latency + NEW_SHARE * seconds
         self.room = min(self.limit, self.room + 1 / max(1.0, self.room))
         self._faults.clear()
@@ -109,6 +122,7 @@ class PoolMember:
 
     def leave_out(self, error: RequestError) -> None:
         """Give it no work until it has answered known questions, which it is asked after growing pauses."""
+        self.breaks += error.kind == "unreachable"
         if self.state == "ready":
             self._pauses = 0
         self.state, self.error = "down", error
@@ -122,13 +136,16 @@ class PoolMember:
 
     def take_in(self, fingerprints: tuple[str, ...]) -> None:
         """It has answered the known questions as the pool does."""
-        self.fingerprints |= set(fingerprints)
+        self.fingerprints |= {*fingerprints, *self._unconfirmed}
+        self._unconfirmed.clear()
         self.state, self.error, self._pauses = "ready", None, 0
+        self._last_at = time.monotonic()
         self._faults.clear()
 
-    def ask_again(self, fingerprint: str) -> None:
-        """Something of it has changed: it is asked known questions before it gets more work."""
-        self.fingerprints.add(fingerprint)
+    def ask_again(self, fingerprint: str = "") -> None:
+        """It answers as another configuration: it is asked known questions before it gets more work. Until then no
+        answer of that one is used, also of requests that are out already."""
+        self._unconfirmed |= {fingerprint} - {""}
         self.state, self._check_at = "unchecked", 0.0
 
     @property

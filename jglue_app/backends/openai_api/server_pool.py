@@ -51,7 +51,7 @@ class ServerPool:
         ready: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.endpoint = served.endpoint
-        self._check, self._models = check, models
+        self._check, self._models, self._is_paid = check, models, served.priced
         self._members = [PoolMember(Client(server)) for server in served.servers]
         for member in self._members:
             if ready is not None and member.address in ready:
@@ -107,12 +107,12 @@ class ServerPool:
         failed: set[PoolMember] = set()
         sent = 0
         while True:
-            member = self._take(event, end, preferred, failed)
+            member, breaks = self._take(event, end, preferred, failed)
             start = time.monotonic()
             end = min(end, start + self.endpoint.deadline)
             try:
                 answer = member.client.once(path, body, event)
-                self._look_at(member, answer)
+                self._look_at(member, breaks, answer)
             except RequestError as e:
                 self._give_back(member, e)
                 if e.lost:
@@ -146,8 +146,9 @@ class ServerPool:
 
     def _take(
         self, cancelled: threading.Event, end: float, preferred: PoolMember | None, failed: Collection[PoolMember]
-    ) -> PoolMember:
-        """A server with room, which is waited for; raises RequestError if there is none any more."""
+    ) -> tuple[PoolMember, int]:
+        """A server with room, which is waited for, and how often its connections broke before; raises RequestError if
+        there is none any more."""
         none_since: float | None = None
         with self._changed:
             while True:
@@ -165,7 +166,7 @@ class ServerPool:
                     member = _choice(working, preferred, failed)
                     if member is not None:
                         member.in_flight += 1
-                        return member
+                        return member, member.breaks
                     if now >= end:
                         raise failures.timed_out(self.endpoint, lost=False)
                     if min(member.limited_for for member in working) > self.endpoint.deadline:
@@ -201,21 +202,33 @@ class ServerPool:
 
     # --- whether it is the model of the pool ---
 
-    def _look_at(self, member: PoolMember, answer: Mapping[str, Any]) -> None:
-        """Raise RequestError where another model answers, or a configuration that has not been asked: the server was
-        started anew meanwhile."""
+    def _look_at(self, member: PoolMember, breaks: int, answer: Mapping[str, Any]) -> None:
+        """Raise RequestError where it may not be the server that has answered the known questions: another model or
+        configuration answers, or other connections have broken since the request left (`breaks`)."""
         model, fingerprint = answer.get("model"), answer.get("system_fingerprint")
         other = isinstance(model, str) and model and self._models and model not in self._models
         with self._changed:
             unknown = isinstance(fingerprint, str) and bool(fingerprint) and fingerprint not in member.fingerprints
-            if not other and not unknown:
+            if other or unknown:
+                if member.state == "ready":
+                    member.ask_again(fingerprint if isinstance(fingerprint, str) else "")
+            elif member.breaks == breaks or (self._is_paid and self._is_itself(member)):
                 return
-            member.ask_again(str(fingerprint or ""))
         raise failures.changed(member.client.endpoint)
+
+    def _is_itself(self, member: PoolMember) -> bool:
+        """Whether a server answers the known questions again, which is waited for: its answer is paid already."""
+        end = time.monotonic() + NONE_LEFT_S
+        while member.state in ("down", "unchecked") and time.monotonic() < end and not self._closed:
+            self._ask_those_due()
+            self._changed.wait(POLL_S)
+        return member.state == "ready"
 
     def _ask_those_due(self) -> None:
         """Let those that get no work be asked again, each in a thread of its own."""
         for member in self._members:
+            if member.is_idle:
+                member.ask_again()
             if member.is_due:
                 member.checking = True
                 threading.Thread(target=self._ask, args=(member,), daemon=True).start()
