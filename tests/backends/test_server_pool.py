@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -302,3 +303,39 @@ def test_a_request_that_no_server_took_is_not_paid_and_a_lost_one_once_more(
         i: output(r).text for i, r in results.items()
     }
     assert not two.posts and not one.posts[10:], "paid answers are kept, whichever server gave them"
+
+
+@pytest.mark.slow
+def test_servers_that_die_and_come_back_under_load_lose_and_double_nothing(
+    servers: list[ApiServer], connect: Connect
+) -> None:
+    backend = connect(servers, timeout=5.0)
+    for server in servers:
+        server.config = replace(server.config, latency=0.02)
+    deaths, ended, rng = 0, threading.Event(), random.Random(23)
+
+    def kill() -> None:
+        nonlocal deaths
+        while not ended.wait(rng.uniform(0.02, 0.1)):
+            server = rng.choice(servers)
+            server.down()
+            deaths += 1
+            if rng.random() < 0.4:  # Another model for a while, under the same name.
+                server.model = LanguageModel("other weights")
+                server.up()
+                ended.wait(rng.uniform(0.05, 0.2))
+                server.down()
+                server.model = LanguageModel()
+            ended.wait(rng.uniform(0.02, 0.1))
+            server.up()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with at_answer(backend, 900, 1, lambda: None) as results:
+            check_all(results, 900)
+    finally:
+        ended.set()
+        killer.join()
+    print(f"{deaths} deaths")
+    assert deaths >= 20
