@@ -129,6 +129,11 @@ class PoolMember:
         self._check_at = time.monotonic() + min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**self._pauses)
         self._pauses += 1
 
+    def hurry(self) -> None:
+        """Let it be asked again soon, as no other server works."""
+        if self.state != "refused":
+            self._check_at = min(self._check_at, time.monotonic() + FIRST_PAUSE_S)
+
     def refuse(self, error: RequestError) -> None:
         """Give it no work, as it is not the model of the pool; it may be started anew with that."""
         self.state, self.error = "refused", error

@@ -158,6 +158,8 @@ class ServerPool:
                 now = time.monotonic()
                 working = [member for member in self._members if member.state == "ready"]
                 if not working:
+                    for member in self._members:
+                        member.hurry()
                     none_since = now if none_since is None else none_since
                     if now - none_since >= NONE_LEFT_S or self._all_refused() or now >= end:
                         raise self._none_left()
