@@ -348,6 +348,9 @@ class Output:
     """Those of `new_tokens` that the thought took, as the server counts them."""
     usage: Usage | None = field(default=None, metadata=SET_ONLY)
     """What a server counted; None where the model ran here."""
+    servers: tuple[str, ...] = field(default=(), metadata=SET_ONLY)
+    """Addresses of the servers of a pool that answered: mostly one, another too where the first fell silent; empty
+    where the model runs here or on one server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,6 +535,8 @@ class ModelInfo:
     (it gave several answers to one prompt); empty where decoding is greedy."""
     answered_by: tuple[str, ...] = ()
     """Configurations (`system_fingerprint`) of a server that answered, in the order in which they were first seen."""
+    left_out: tuple[str, ...] = field(default=(), metadata=SET_ONLY)
+    """Servers of a pool that were refused during the run, as they answer known questions otherwise, with the reason."""
     price_in: float = 0.0
     """Price of a million tokens of prompts; 0 where nothing is paid."""
     price_out: float = 0.0

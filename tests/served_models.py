@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jglue_app.backends.endpoints import ServedModel, served_model
+from jglue_app.backends.endpoint_settings import ServedModel
+from jglue_app.backends.endpoints import served_model
 from jglue_app.settings import Settings
 from tests.api_server import ApiServer
 from tests.api_server.model import BOS, EOS, PIECES, SPECIAL

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jglue_app.backends import backend_for, backend_module
-from jglue_app.backends.endpoints import ServedModel, served_model, served_models
+from jglue_app.backends.endpoint_settings import ServedModel
+from jglue_app.backends.endpoints import served_model, served_models
 from jglue_app.backends.hub_copy import cached_snapshot
 from jglue_app.backends.library_imports import is_importing
 from jglue_app.backends.named_models import NamedModel, named_models

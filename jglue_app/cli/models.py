@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -47,20 +47,42 @@ def models(
         table = Table(*columns, box=None, pad_edge=False)
         for one in served.values():
             price = f"{one.facts.price_in:g} / {one.facts.price_out:g} {one.endpoint.currency}" if one.priced else "–"
-            table.add_row(one.id, one.endpoint.address, price, str(one.endpoint.requests_at_once))
+            count = max(1, len(one.servers))
+            at_once = f"{count} × {one.endpoint.requests_at_once}" if count > 1 else str(one.endpoint.requests_at_once)
+            table.add_row(one.id, one.endpoint.address.replace(", ", "\n"), price, at_once)
         print_lines([""])
         print_table(table)
 
 
 def _show_server(model: str, settings: Settings, as_json: bool) -> None:
-    """What the server of a model can do, asked now."""
-    from jglue_app.backends.openai_api.backend import identity  # The client takes half a second to import.
+    """What the server of a model can do, asked now; of a pool, each of its servers."""
+    from jglue_app.backends.openai_api.backend import servers  # The client takes half a second to import.
 
     with ProgressView() as view:
-        facts = identity(ModelSpec(model, BACKEND), settings, view.say, again=True)
+        facts, states = servers(ModelSpec(model, BACKEND), settings, view.say)
+    rows = [state.as_row() for state in states]
     if as_json:
-        print_json(facts)
-        return
+        print_json((facts or {}) | ({"servers": rows} if rows else {}))
+    else:
+        if rows:
+            _show_pool(rows)
+        if facts is not None:
+            _show_facts(facts)
+    if facts is None:
+        raise next(error for state in states if (error := state.as_error()) is not None)
+
+
+def _show_pool(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The servers of a pool, one a line."""
+    table = Table("server", "state", "seconds", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["address"], row["detail"] or row["state"], f"{row['seconds']:.2f}" if row["seconds"] else "–")
+    print_table(table)
+    print_lines([""])
+
+
+def _show_facts(facts: Mapping[str, str]) -> None:
+    """What was seen in a handshake, what matters most first."""
     print_lines(
         [f"chats: {'no' if facts.get('chat') == 'none' else 'yes'}", f"answers are ranked: {_ranking(facts)}", ""]
     )

@@ -128,5 +128,6 @@ def _record(
             seconds=generated.seconds + chosen.seconds,
             choice_logprobs=chosen.choice_logprobs,
             usage=sum_of_usage(generated.usage, chosen.usage),
+            servers=tuple(dict.fromkeys((*chosen.servers, *generated.servers))),
         )
     return Record(spec.spec_id, task.name, prompt.item_id, prompt, output)

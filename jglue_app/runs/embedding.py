@@ -298,4 +298,7 @@ def cosine_of(embeddings: Sequence[Embedding | RunError]) -> Output | RunError:
     if first.vector is None or second.vector is None:
         return Output("", "overflow", tokens, 0, 0.0)
     value = cosine(first.vector, second.vector)
-    return value if isinstance(value, RunError) else Output(repr(value), "scored", tokens, 0, 0.0)
+    if isinstance(value, RunError):
+        return value
+    servers = tuple(dict.fromkeys((*first.servers, *second.servers)))
+    return Output(repr(value), "scored", tokens, 0, 0.0, servers=servers)

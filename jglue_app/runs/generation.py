@@ -156,4 +156,5 @@ def _joined(thought: Output, answer: Result) -> Result:
         reasoning=thought.reasoning if answer.reasoning is None else (thought.reasoning or "") + answer.reasoning,
         reasoning_tokens=thought.reasoning_tokens + answer.reasoning_tokens,
         usage=sum_of_usage(thought.usage, answer.usage),
+        servers=tuple(dict.fromkeys((*thought.servers, *answer.servers))),
     )

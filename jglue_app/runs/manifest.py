@@ -8,6 +8,7 @@ import datetime
 import importlib.metadata
 import json
 import platform
+from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,7 +84,10 @@ def write_head(
 def _model_facts(old: dict[str, Any] | None, backend: Described) -> dict[str, Any]:
     """What answered: as it was when the run began, but for how prompts go through it, which longer ones may change."""
     now = dataclasses.asdict(backend.info)
-    return now if not old else old | {name: now[name] for name in ("engine", "engine_reason", "answered_by")}
+    if not backend.info.left_out:
+        del now["left_out"]
+    changing = ("engine", "engine_reason", "answered_by", "left_out")
+    return now if not old else old | {name: now[name] for name in changing if name in now}
 
 
 def _earlier_engines(old: dict[str, Any], backend: Described) -> list[Any]:
@@ -191,9 +195,15 @@ def repair(plan: Plan, store: RunStore) -> list[Message]:
 
 
 def note_records(store: RunStore, writer: RunWriter) -> None:
-    """Note in the manifest how many answers are stored, so that a reader can tell when some are lost."""
+    """Note in the manifest how many answers are stored, so that a reader can tell when some are lost, and of a pool of
+    servers which of them answered how many."""
     manifest, records = store.manifest(), store.records()
-    counts = {"answered": sum(record.output is not None for record in records), "tried": len(records)}
+    counts: dict[str, Any] = {
+        "answered": sum(record.output is not None for record in records),
+        "tried": len(records),
+    }
+    if servers := Counter(address for r in records if r.output is not None for address in r.output.servers):
+        counts["servers"] = dict(sorted(servers.items()))
     if manifest.get("records") != counts:
         writer.manifest({**manifest, "records": counts})
 

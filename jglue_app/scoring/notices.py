@@ -166,6 +166,10 @@ SENTENCES = {
         "{count} configurations of the server (system_fingerprint) answered in this run: {names}. Differences between "
         "items may be theirs."
     ),
+    "server_left_out": mark(
+        "A server of the pool answered known questions otherwise during this run and was left out; nothing that it "
+        "answered afterwards is stored: {server}"
+    ),
 }
 """Kind → sentence."""
 
@@ -328,6 +332,7 @@ def _of_server(model: ModelInfo | None) -> tuple[Notice, ...]:
         facts: dict[str, str | int | float] = {"count": len(model.answered_by)}
         facts |= {"names": ", ".join(model.answered_by[:MAX_NAMES])}
         notices.append(Notice("several_servers", facts=facts))
+    notices += [Notice("server_left_out", facts={"server": server}) for server in model.left_out[:MAX_NAMES]]
     return tuple(notices)
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from jglue_app.backends.endpoints import Endpoint, endpoints
+from jglue_app.backends.endpoint_settings import Endpoint
+from jglue_app.backends.endpoints import endpoints
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, load_settings
 from tests.api_server.faults import Fault

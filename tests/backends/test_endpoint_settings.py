@@ -103,3 +103,35 @@ def test_what_no_request_can_have_is_refused_in_a_sentence(settings: Settings, l
 def test_an_address_that_is_none_is_refused_before_a_request(settings: Settings, host: str) -> None:
     with pytest.raises(InputError, match="is no address"):
         endpoints(with_endpoints(settings, here={"base_url": f"http://{host}/v1"}))
+
+
+@pytest.mark.parametrize(
+    ("urls", "says"),
+    [
+        ([], "base_url lists no address"),
+        (["http://a:8000/v1", "http://a:8000/v1"], "lists the server http://a:8000/v1 twice"),
+        (["http://localhost:8000/v1/", "http://127.0.0.1:8000/v1"], "lists the server http://localhost:8000/v1/ twice"),
+        (["https://a.example/v1", "https://A.example:443/v1"], "lists the server https://a.example/v1 twice"),
+        (["http://a:8000/v1", {"base_url": "http://b:8000/v1", "key_env": "KEY"}], "hold for each server of the list"),
+        (["http://a:8000/v1", 5], "takes an address or a list of addresses"),
+        (["http://a:8000/v1", "b:8000"], "base_url is no address"),
+        (["http://a:8000/v1", "http://u:p@b:8000/v1"], "holds a name or a password"),
+        ([f"http://a{i}:8000/v1" for i in range(65)], "lists 65 addresses; at most 64"),
+    ],
+)
+def test_a_list_of_addresses_has_each_server_once(settings: Settings, urls: list[object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        endpoints(with_endpoints(settings, here={"base_url": urls}))
+
+
+def test_no_server_of_a_list_gets_the_key_unencrypted_over_a_public_network(settings: Settings) -> None:
+    urls = ["http://10.0.0.3:8000/v1", "http://models.example.com/v1"]
+    assert endpoints(with_endpoints(settings, here={"base_url": urls}))
+    with pytest.raises(InputError, match=r"without encryption to models\.example\.com"):
+        endpoints(with_endpoints(settings, here={"base_url": urls, "key_env": "KEY"}))
+
+
+@pytest.mark.parametrize("name", ["base_urls", "hidden", "id"])
+def test_what_is_set_here_is_no_setting_of_the_file(settings: Settings, name: str) -> None:
+    with pytest.raises(InputError, match=f"there is no setting {name}"):
+        endpoints(with_endpoints(settings, here={"base_url": URL, name: ["http://b/v1"]}))

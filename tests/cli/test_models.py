@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from jglue_app.cli import app
+from jglue_app.errors import ModelError
 from tests.api_server import ApiConfig, ApiServer
 
 
@@ -34,3 +36,24 @@ def test_it_says_first_whether_a_server_chats_and_ranks(
         result = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[:2] == [f"chats: {chats}", f"answers are ranked: {ranked}"]
+
+
+def test_each_server_of_a_pool_is_shown_with_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ApiServer() as one, ApiServer() as silent, ApiServer(seed="other weights") as other:
+        silent.down()
+        path = tmp_path / "endpoints.toml"
+        monkeypatch.setenv("JGLUE_ENDPOINTS", str(path))
+        path.write_text(
+            f'[own]\nbase_url = ["{one.base_url}", "{silent.base_url}"]\nmodels = {{ tiny = {{}} }}\n', "utf-8"
+        )
+        listed = CliRunner().invoke(app, ["models"])
+        assert "own:tiny" in listed.stdout and "2 × 4" in listed.stdout
+        result = CliRunner().invoke(app, ["models", "--check", "own:tiny", "--json"])
+        facts = json.loads(result.stdout)
+        assert [row["state"] for row in facts["servers"]] == ["ready", "no answer"]
+        assert [row["address"] for row in facts["servers"]] == [one.base_url, silent.base_url]
+        assert facts["server"] == "servers of one model" and facts["model"] == "tiny"
+        path.write_text(f'[own]\nbase_url = ["{one.base_url}", "{other.base_url}"]\n', "utf-8")
+        refused = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
+    assert isinstance(refused.exception, ModelError) and other.base_url in str(refused.exception)
+    assert "ready" in refused.stdout and "completions: answer" in "".join(refused.stdout.split("\n"))

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from jglue_app import api
 from jglue_app.backends.embedding import with_source
+from jglue_app.backends.openai_api import pool_member
 from jglue_app.cli import app
-from jglue_app.errors import InputError, JglueAppError, StoreError
+from jglue_app.errors import InputError, JglueAppError, ModelError, StoreError
 from jglue_app.money import money_text
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
 from jglue_app.runs.plan import Plan
@@ -23,6 +24,7 @@ from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
 from tests.api_server import ApiConfig, ApiServer
 from tests.api_server.answers import embedding
+from tests.api_server.faults import UNAVAILABLE
 from tests.api_server.model import BOS, LanguageModel
 
 
@@ -170,3 +172,35 @@ def test_the_command_asks_for_a_yes_where_vectors_are_paid(server: ApiServer, de
     assert isinstance(refused.exception, InputError) and "no budget is set" in str(refused.exception)
     told = CliRunner().invoke(app, [*words, "--yes"])
     assert told.exit_code == 0 and "cost: $" in told.stdout and "up to about $" in told.stderr
+
+
+def test_vectors_come_from_all_servers_of_a_pool_that_give_the_same(
+    server: ApiServer, described: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_member, "FIRST_PAUSE_S", 0.05)
+    path = described.endpoints_file
+    assert path is not None
+    with ApiServer() as two, ApiServer(ApiConfig(adds_bos=False)) as other:
+        path.write_text(f'[own]\nbase_url = ["{server.base_url}"]\n', "utf-8")
+        alone = plan_of(described, limit=48)
+        path.write_text(f'[own]\nbase_url = ["{two.base_url}", "{server.base_url}"]\n', "utf-8")
+        plan = plan_of(described, limit=48)
+        assert plan.spec.spec_id == alone.spec.spec_id, "one more server is no other run"
+        two.inject(UNAVAILABLE, when=lambda request: len(request.body["input"]) > 1, times=1)
+        assert list(run_embedding(plan, described))[-1].kind == "done"
+        store, model = RunStore.of(described.runs_dir, plan.spec), LanguageModel()
+        items = {item.id: item for item in plan.items["jsts"]}
+        for record in store.records():
+            one, other_one = (
+                embedding(model, [BOS, *model.encode("文：" + items[record.item_id].fields[f"sentence{k}"])])
+                for k in (1, 2)
+            )
+            assert record.output is not None
+            cosine = sum(x * y for x, y in zip(one, other_one, strict=True))
+            assert float(record.output.text or "") == pytest.approx(cosine)
+        counts = store.manifest()["records"]["servers"]
+        assert set(counts) == {two.base_url, server.base_url} and sum(counts.values()) >= 48
+        path.write_text(f'[own]\nbase_url = ["{two.base_url}", "{other.base_url}"]\n', "utf-8")
+        with pytest.raises(ModelError, match="gives another vector") as caught:
+            plan_of(described)
+        assert other.base_url in str(caught.value)

@@ -167,3 +167,22 @@ def test_visitors_are_not_shown_where_a_server_is(describe: Describe, monkeypatc
     left = run(method="generate", limit=4)
     (error,) = [record.error for record in left.data().records if record.error]
     assert error.kind == "unreachable" and port not in error.message and "own" in error.message
+
+
+def test_a_run_goes_on_with_one_more_server_and_says_which_answered_how_many(describe: Describe) -> None:
+    with ApiServer() as one, ApiServer() as two:
+        settings = describe(one)
+        path = settings.endpoints_file
+        assert path is not None
+        path.write_text(f'[own]\nbase_url = ["{one.base_url}"]\n', "utf-8")
+        first = run(limit=2, method="generate")
+        path.write_text(f'[own]\nbase_url = ["{two.base_url}", "{one.base_url}"]\nrequests_at_once = 1\n', "utf-8")
+        second = run(limit=8, method="generate")
+    assert second.data().spec.spec_id == first.data().spec.spec_id
+    (folder,) = (path for path in settings.runs_dir.iterdir() if path.is_dir())
+    store = RunStore(folder)
+    counts = store.manifest()["records"]["servers"]
+    used = [record.output.servers for record in store.records() if record.output is not None]
+    assert len(used) == 8
+    assert counts == {url: sum(url in servers for servers in used) for url in (one.base_url, two.base_url)}
+    assert counts[one.base_url] >= 2 and counts[two.base_url] > 0

@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 
 from jglue_app.backends.embedding.vectors import Embedding, as_vector
 from jglue_app.backends.endpoints import served_model
-from jglue_app.backends.openai_api.embeddings import embed
+from jglue_app.backends.openai_api.embedding_pool import PROBE
+from jglue_app.backends.openai_api.embeddings import connect_embedder, embed
+from jglue_app.backends.openai_api.pool_handshake import POOL
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec, RunError
 
-PROBE = "海辺で犬が走っている。"
-"""A text whose vector tells how many dimensions the server gives."""
-
 
 def identity(spec: ModelSpec, settings: Settings) -> dict[str, str]:
     """What distinguishes runs of embeddings of a model on a server: its address and name, and the dimensions of its
-    vectors, for which it is asked once.
+    vectors, for which it is asked once. The servers of a pool have no addresses in it, so that one more of them is no
+    other run.
 
     Raises:
         InputError: the endpoint is not described, its key is missing, or it is said to give no embeddings.
@@ -33,23 +33,28 @@ def identity(spec: ModelSpec, settings: Settings) -> dict[str, str]:
             "endpoints.toml says of {endpoint} that it gives no embeddings (can). Choose another model.",
             endpoint=served.endpoint.id,
         )
-    (found,) = embed(spec, settings, [PROBE])
-    return {"server": served.endpoint.address, "model": served.name, "dimensions": str(len(found.vector))}
+    connection = connect_embedder(served)
+    try:
+        (found,) = embed(served, connection, [PROBE])
+    finally:
+        connection.close()
+    server = POOL if served.servers else served.endpoint.address
+    return {"server": server, "model": served.name, "dimensions": str(len(found.vector))}
 
 
 def open_embedder(spec: ModelSpec, settings: Settings, device: str, notify: Callable[[str], None]) -> ServedEmbedder:
-    """The embedder of a model on a server; see `backends.embedding.open_embedder`. Nothing is sent yet."""
+    """The embedder of a model on a server; see `backends.embedding.open_embedder`. Of a pool each server is asked
+    whether it is the same model; else nothing is sent yet."""
     return ServedEmbedder(spec, settings)
 
 
 class ServedEmbedder:
     """A model on a server; see `backends.embedding.Embedder`."""
 
-    items_at_once = 32
-
     def __init__(self, spec: ModelSpec, settings: Settings) -> None:
-        self._spec, self._settings = spec, settings
-        served = served_model(spec.id, settings)
+        self._served = served = served_model(spec.id, settings)
+        self._connection = connect_embedder(served)
+        self.items_at_once = 32 * max(1, len(served.servers))
         self.info = ModelInfo(
             name=served.id,
             commit=served.name,
@@ -70,10 +75,11 @@ class ServedEmbedder:
         self, texts: Sequence[str], prefix: str, should_stop: Callable[[], bool] = lambda: False
     ) -> list[Embedding | RunError]:
         """The vector of each text with the prefix before it; none at all if it was stopped."""
-        vectors = embed(self._spec, self._settings, [prefix + text for text in texts], should_stop)
+        vectors = embed(self._served, self._connection, [prefix + text for text in texts], should_stop)
         if len(vectors) < len(texts):
             return []
-        return [Embedding(as_vector(found.vector), found.tokens) for found in vectors]
+        return [Embedding(as_vector(found.vector), found.tokens, found.servers) for found in vectors]
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Close the connections."""
+        self._connection.close()

@@ -31,6 +31,8 @@ class Embedding:
     """(dimensions,); None where the text is longer than the model takes: it is never cut."""
     tokens: int
     """Tokens of the text with its prefix and special tokens."""
+    servers: tuple[str, ...] = ()
+    """Address of the server of a pool that gave it."""
 
 
 def as_vector(numbers: Sequence[float] | NDArray[np.floating]) -> Vector:

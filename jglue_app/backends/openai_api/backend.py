@@ -19,17 +19,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from jglue_app.backends.endpoints import ServedModel, served_model
+from jglue_app.backends.endpoint_settings import ServedModel
+from jglue_app.backends.endpoints import served_model
 from jglue_app.backends.openai_api import capabilities as kept
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.bodies import generation_body
 from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, Interface
-from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.connection import Connection, connect, forget, what_it_can
 from jglue_app.backends.openai_api.failures import RequestError
-from jglue_app.backends.openai_api.handshake import handshake
 from jglue_app.backends.openai_api.next_tokens import next_tokens
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
+from jglue_app.backends.openai_api.pool_handshake import ServerState, survey
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
 from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
@@ -68,8 +69,8 @@ def open_model(
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
     tokenizer = _tokenizer(served, settings, notify)
-    found = handshake(served, settings, lambda: tokenizer, notify)
-    return OpenAIBackend(served, settings, found, tokenizer)
+    connection, found = connect(served, settings, lambda: tokenizer, notify)
+    return OpenAIBackend(served, settings, found, connection, tokenizer)
 
 
 def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
@@ -104,17 +105,38 @@ def identity(
     """
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
-    found = handshake(
+    found = what_it_can(
         served, settings, lambda: _tokenizer(served, settings, notify), notify, again=again, verify=verify
     )
     return found.identity | kept.described(served)
+
+
+def servers(
+    spec: ModelSpec, settings: Settings, notify: Notify = lambda _: None
+) -> tuple[dict[str, str] | None, list[ServerState]]:
+    """The servers of a model, each asked now.
+
+    Returns:
+        What distinguishes runs of the model, as `identity`; None where no server of a pool answers, or they differ. And
+        the state of each server of a pool; empty where there is one server that stands for itself.
+
+    Raises:
+        InputError, ModelError, NetworkError: as `open_model`, for a server that stands for itself.
+    """
+    served = served_model(spec.id, settings)
+    if not served.servers:
+        return identity(spec, settings, notify, again=True), []
+    _reject_local_options(spec)
+    reference, states = survey(served, settings, lambda: _tokenizer(served, settings, notify), notify, again=True)
+    agree = reference is not None and not any(state.differs for state in states)
+    return (reference.handshake.identity | kept.described(served) if reference and agree else None), states
 
 
 def can_rank(spec: ModelSpec, settings: Settings, prompt_format: str) -> bool:
     """Whether the server of a model can rank answers after prompts of a format; see `backends.can_rank`."""
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
-    can = handshake(served, settings, lambda: _tokenizer(served, settings, lambda _: None)).capabilities
+    can = what_it_can(served, settings, lambda: _tokenizer(served, settings, lambda _: None)).capabilities
     renders = served.facts.tokenizer is not None and can.token_ids
     return bool(ways_to_rank(can, prompt_format == "chat" and not renders))
 
@@ -140,10 +162,16 @@ def _tokenizer(served: ServedModel, settings: Settings, notify: Notify) -> Token
 
 
 class OpenAIBackend:
-    """A model on a server. Requests of one call run in several threads; calls themselves come one after the other."""
+    """A model on a server, or on several. Requests of one call run in several threads; calls come one after the
+    other."""
 
     def __init__(
-        self, served: ServedModel, settings: Settings, found: Handshake, tokenizer: Tokenizer | None = None
+        self,
+        served: ServedModel,
+        settings: Settings,
+        found: Handshake,
+        connection: Connection,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.spending: Account | None = None
         self._served, self._settings = served, settings
@@ -153,7 +181,7 @@ class OpenAIBackend:
         """Whether each ranking of a choice is followed by a text, and stored with it."""
         self._unrecorded: dict[tuple[str, str], list[str]] = {}
         """Item → names of the answers that its ranking was made of, until there is its text."""
-        self._client = Client(served)
+        self._client = connection
         folder = settings.cache_dir / "paid-answers"
         server = found.identity | {"model": served.name, "query": json.dumps(dict(served.endpoint.query))}
         self._paid = PaidAnswers(folder, server) if served.priced else None
@@ -345,7 +373,8 @@ class OpenAIBackend:
                 size = self._exchange.estimated_tokens(prompt.text, turns=self._sends_turns(prompt))
                 result = Output(None, "overflow", size, 0, 0.0)
             if isinstance(result, Output):
-                result = replace(result, seconds=time.perf_counter() - start, usage=exchange.usage)
+                seconds, servers = time.perf_counter() - start, tuple(exchange.servers)
+                result = replace(result, seconds=seconds, usage=exchange.usage, servers=servers)
             return result, exchange.keys
 
         return self._results(prompts, one, should_stop, ("choose",))
@@ -433,13 +462,10 @@ class OpenAIBackend:
 
         jobs = [job(prompts[i]) for i in firsts]
         failed_in_a_row = 0
-        for k, (result, keys, error) in in_parallel(
-            jobs, self._served.endpoint.requests_at_once, should_stop, cancelled
-        ):
+        for k, (result, keys, error) in in_parallel(jobs, self._client.at_once, should_stop, cancelled):
             if result is None:  # Not sent: there is no budget for it, or the run is stopped.
                 continue
-            if (seen := self._exchange.fingerprints) != self.info.answered_by:
-                self.info = replace(self.info, answered_by=seen)
+            self._note_servers()
             numbers = list(groups.values())[k]
             for n, i in enumerate(numbers):
                 again = replace(result, usage=Usage(0, 0, 0)) if n and isinstance(result, Output) else result
@@ -455,6 +481,13 @@ class OpenAIBackend:
                     count=failed_in_a_row,
                     reason=error.message,
                 )
+        self._note_servers()
+
+    def _note_servers(self) -> None:
+        """Note which configurations have answered so far, and which servers of a pool were refused."""
+        seen, left_out = self._exchange.fingerprints, self._client.left_out
+        if (seen, left_out) != (self.info.answered_by, self.info.left_out):
+            self.info = replace(self.info, answered_by=seen, left_out=left_out)
 
     def _note_recorded(self, prompts: Sequence[Prompt], keys: list[str], call: tuple[object, ...]) -> None:
         """Note that paid answers are in a record. Rankings are, once there is the text that is stored with them."""
@@ -475,7 +508,7 @@ class OpenAIBackend:
 def _changed_model(served: ServedModel, settings: Settings, before: Capabilities, now: str) -> ModelError:
     """The error of a server that answers as another model than at the handshake, which is dropped."""
     # Not what is kept: several requests may notice it at once, and the first one drops that.
-    kept.forget(served, settings)
+    forget(served, settings)
     return ModelError(
         "The server of {model} now answers as {now}, and not as {before} as when this run was planned. Nothing of that "
         "is stored. Start the run again: that makes another run.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jglue_app.backends.endpoints import ServedModel
+from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.backends.openai_api.capabilities import Capabilities
 from jglue_app.types import Prompt
 

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from jglue_app.backends.endpoints import ServedModel
+from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.settings import Settings
 from jglue_app.whole_files import write_atomically
 

@@ -18,7 +18,8 @@ import httpx2
 import openai
 import tenacity
 
-from jglue_app.backends.endpoints import ServedModel, key_of, with_variables
+from jglue_app.backends.endpoint_settings import ServedModel
+from jglue_app.backends.endpoints import key_of, with_variables
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.errors import InputError, first_line
@@ -40,6 +41,10 @@ class Client:
     Raises:
         InputError: the key or a header is missing in the environment, or the proxy that it names is unusable.
     """
+
+    servers: tuple[str, ...] = ()
+    """Addresses of servers of a pool; see `ServerPool`."""
+    left_out: tuple[str, ...] = ()
 
     def __init__(self, served: ServedModel) -> None:
         self._served = served
@@ -118,7 +123,7 @@ class Client:
 
         def once() -> dict[str, Any]:
             try:
-                return self._once(path, {"model": self._served.name, **body}, event)
+                return self.once(path, body, event)
             except RequestError as e:
                 if e.lost:
                     lost()
@@ -138,17 +143,47 @@ class Client:
         named = (row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
         return {row["id"]: row for row in named if isinstance(row.get("id"), str)}
 
+    @property
+    def at_once(self) -> int:
+        """Most requests at once."""
+        return self.endpoint.requests_at_once
+
+    @property
+    def next_at(self) -> float:
+        """When the next request may leave, on the monotonic clock; in the past where it may now."""
+        return self._pause.next_at
+
+    def for_item(self) -> Client:
+        """What sends the requests of one item: as of a pool, here the same for all."""
+        return self
+
+    def reach(self) -> None:
+        """Raise RequestError if nothing listens at the address, in one try; what answers there is not looked at."""
+        try:
+            self._in_time(lambda: self._openai.get("models", cast_to=httpx2.Response))
+        except openai.APIConnectionError as e:
+            cause = e.__cause__ or e
+            if isinstance(e, openai.APITimeoutError) and not isinstance(cause, httpx2.ConnectTimeout):
+                return
+            if not isinstance(cause, RequestError):
+                raise failures.unreachable(self.endpoint, cause, lost=False) from None
+        except (openai.OpenAIError, httpx2.HTTPError, RequestError):
+            return
+
     def close(self) -> None:
         """Close all connections."""
         with contextlib.suppress(Exception):  # Another thread may be using one.
             self._http.close()
 
-    def _once(self, path: str, body: dict[str, Any], cancelled: threading.Event) -> dict[str, Any]:
+    def once(self, path: str, body: Mapping[str, Any], cancelled: threading.Event) -> dict[str, Any]:
+        """The same with a single try; raises RequestError."""
         if not self._pause.wait(cancelled):
             raise failures.cancelled()
         endpoint = self.endpoint
         try:
-            response = self._in_time(lambda: self._openai.post(path, body=body, cast_to=httpx2.Response))
+            response = self._in_time(
+                lambda: self._openai.post(path, body={"model": self._served.name, **body}, cast_to=httpx2.Response)
+            )
         except openai.APITimeoutError as e:
             lost = not isinstance(e.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
             raise failures.timed_out(endpoint, lost=lost) from None
@@ -264,6 +299,11 @@ class _Pause:
         self._spacing = 60.0 / per_minute if per_minute else 0.0
         self._lock = threading.Lock()
         self._next = 0.0
+
+    @property
+    def next_at(self) -> float:
+        """When the next request may leave, on the monotonic clock."""
+        return self._next
 
     def until(self, when: float) -> None:
         """Let nothing leave before a time of the monotonic clock."""

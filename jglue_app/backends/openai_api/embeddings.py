@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from jglue_app.backends.endpoints import served_model
+from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.backends.openai_api import responses
 from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.connection import Connection
+from jglue_app.backends.openai_api.embedding_pool import FORM, PATH, embedding_pool
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.errors import NetworkError
-from jglue_app.settings import Settings
-from jglue_app.types import ModelSpec
 
 BATCH = 32
 """Texts of one request."""
@@ -27,16 +27,32 @@ class EmbeddedText(NamedTuple):
     tokens: int
     """The text's share, by its length, of the tokens that the server counts for the request; estimated as one for a
     character where it does not count. 0 for a text that was sent already."""
+    servers: tuple[str, ...] = ()
+    """Address of the server of a pool that gave it."""
+
+
+def connect_embedder(served: ServedModel) -> Connection:
+    """Connect to the server of a model that embeds, or to all of its pool, whose servers are asked for the vector of a
+    known text; to be closed by the caller.
+
+    Raises:
+        InputError: a key is missing.
+        ModelError, NetworkError: the servers of a pool differ, or none of them answers.
+    """
+    return embedding_pool(served) if served.servers else Client(served)
 
 
 def embed(
-    spec: ModelSpec, settings: Settings, texts: Sequence[str], should_stop: Callable[[], bool] = lambda: False
+    served: ServedModel,
+    connection: Connection,
+    texts: Sequence[str],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[EmbeddedText]:
     """The vector of each text, as the server gives it; equal texts are sent once.
 
     Args:
-        spec: `ENDPOINT:MODEL`.
-        settings: where the endpoint is described.
+        served: the model.
+        connection: to its server.
         texts: what is embedded, prefixes included.
         should_stop: ends it early.
 
@@ -44,32 +60,28 @@ def embed(
         One for each text, with vectors of one length; fewer if it was stopped.
 
     Raises:
-        InputError: the endpoint is not described, or its key is missing.
         ModelError, NetworkError: the server gives no vectors.
     """
-    served = served_model(spec.id, settings)
-    client = Client(served)
     distinct = list(dict.fromkeys(texts))
     cancelled = threading.Event()
 
     def job(batch: list[str]) -> Callable[[], list[EmbeddedText]]:
         def run() -> list[EmbeddedText]:
-            answer = client.post("embeddings", {"input": batch, "encoding_format": "float"}, cancelled)
+            requests = connection.for_item()
+            answer = requests.post(PATH, {"input": batch, **FORM}, cancelled)
             found = responses.vectors(served.endpoint, answer, len(batch))
-            return list(map(EmbeddedText, found, _shares(batch, responses.token_counts(answer)[0])))
+            shares, servers = _shares(batch, responses.token_counts(answer)[0]), tuple(requests.servers)
+            return [EmbeddedText(*pair, servers) for pair in zip(found, shares, strict=True)]
 
         return run
 
     batches = [distinct[k : k + BATCH] for k in range(0, len(distinct), BATCH)]
     vectors: dict[str, EmbeddedText] = {}
     try:
-        at_once = served.endpoint.requests_at_once
-        for k, found in in_parallel([job(batch) for batch in batches], at_once, should_stop, cancelled):
+        for k, found in in_parallel([job(batch) for batch in batches], connection.at_once, should_stop, cancelled):
             vectors |= dict(zip(batches[k], found, strict=True))
     except RequestError as e:
         raise e.as_exception() from None
-    finally:
-        client.close()
     if len({len(of.vector) for of in vectors.values()}) > 1:
         raise NetworkError(
             "The endpoint {endpoint} gave vectors of several lengths, which cannot be compared.",

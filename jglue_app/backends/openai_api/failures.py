@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jglue_app.backends.endpoints import Endpoint
+from jglue_app.backends.endpoint_settings import Endpoint
 from jglue_app.errors import JglueAppError, ModelAccessError, ModelError, ModelNotFoundError, NetworkError, redact_key
 from jglue_app.messages import Joined, Message
 from jglue_app.types import RunError
@@ -189,6 +189,14 @@ def other_shape(endpoint: Endpoint, what: str) -> RequestError:
         what=what,
     )
     return RequestError("other_shape", message)
+
+
+def changed(endpoint: Endpoint) -> RequestError:
+    """An answer of a server of a pool that is another than the one that was asked known questions."""
+    message = Message(
+        "The endpoint {endpoint} was started anew during the run, with another model or version.", endpoint=endpoint.id
+    )
+    return RequestError("changed", message, transient=True, lost=True)
 
 
 def cancelled() -> RequestError:

@@ -10,12 +10,21 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jglue_app.backends.endpoints import ServedModel
+from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.backends.openai_api import failures, responses
 from jglue_app.backends.openai_api.bodies import PATHS, thinking_parameters
 from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, Interface, keep, load
 from jglue_app.backends.openai_api.client import TRIES, Client
 from jglue_app.backends.openai_api.failures import RequestError
+from jglue_app.backends.openai_api.known_answers import (
+    CONTINUED,
+    LIMIT,
+    QUESTION,
+    TEXT,
+    ask,
+    context_length_of,
+    greedy_parameters,
+)
 from jglue_app.backends.openai_api.logprobs import (
     are_equal,
     are_of_prompt,
@@ -30,14 +39,11 @@ from jglue_app.money import money_text
 from jglue_app.settings import Settings
 from jglue_app.types import Prompt, Tokenizer
 
-QUESTION = "月曜日から日曜日までの曜日を、順番にすべて書いてください。"
-TEXT = "春になると、山の雪がとけて川の水が増えます。田植えの準備も、この時期に始まります。"
-CONTINUED = "夏が来るころには、稲は人の膝ほどの高さになっています。"
 SHORT = "あ"
 ANSWERS = 3
 """Answers to one prompt that are compared."""
-LIMIT, THINKING_LIMIT = 16, 2_048
-"""New tokens of a probe, and of one where a thought has taken them all."""
+THINKING_LIMIT = 2_048
+"""New tokens of a probe where a thought has taken all of `LIMIT`."""
 TOP = (20, 5)
 """Numbers of most likely tokens to ask for: the most of vLLM and of OpenAI's chats, and of OpenAI's completions."""
 MAX_PROBES, MAX_PROBE_TOKENS = 30, 120
@@ -51,8 +57,6 @@ CHARS_PER_TOKEN = 8
 PENALTY = 5.0
 INTERNAL_ERROR = 500
 NO_MODEL = "no-model-of-this-name"
-CONTEXT_KEYS = ("max_model_len", "context_length", "max_context_length", "context_window")
-"""Where lists of models have the context length: vLLM and SGLang, OpenRouter, LM Studio, Groq."""
 PROBE_TRIES = 2
 """Tries of a probe that a server may be unable to answer."""
 
@@ -88,7 +92,7 @@ def handshake(
         trusted = _still_answers(served, kept.capabilities)
     if kept is not None and trusted:
         return kept
-    notify(_asking(served))
+    notify(asking(served))
     client = Client(served)
     try:
         found = _Probes(served, client, tokenizer()).capabilities()
@@ -99,8 +103,8 @@ def handshake(
     return keep(served, settings, found)
 
 
-def _asking(served: ServedModel) -> Message:
-    """What is done, and where it is paid, at most for how much."""
+def asking(served: ServedModel) -> Message:
+    """What a handshake does, and where it is paid, at most for how much."""
     endpoint = served.endpoint
     if not served.priced:
         return Message("Asking the endpoint {endpoint} what it can do.", endpoint=endpoint.id)
@@ -120,13 +124,9 @@ def _still_answers(served: ServedModel, can: Capabilities) -> bool:
     interface = can.chat if kind == "chat" else can.completions
     if kind is None or interface is None or interface.reasoning:
         return True
-    parameters: dict[str, Any] = {interface.limit: LIMIT}
-    parameters |= ({"temperature": 0} if interface.temperature else {}) | ({"seed": 0} if interface.seed else {})
-    if kind == "chat":
-        parameters |= thinking_parameters(served, "off", None, interface.thinking_off)
     client = Client(served)
     try:
-        answer = _Probes(served, client, None).ask(kind, parameters, tries=PROBE_TRIES)
+        answer = ask(client, kind, greedy_parameters(served, kind, interface), QUESTION, PROBE_TRIES)
     except RequestError:  # Said where an item is sent.
         return True
     finally:
@@ -193,8 +193,7 @@ class _Probes:
         name = self._served.name
         row = listed.get(name) or listed.get(f"{name}:latest")
         if row is not None:
-            lengths = (row.get(key) for key in CONTEXT_KEYS)
-            return next((n for n in lengths if isinstance(n, int) and not isinstance(n, bool) and n > 0), None)
+            return context_length_of(row)
         kind = next((kind for kind in PATHS if found[kind]), None)
         if listed and kind is not None and self._answers_to_any_name(kind, found[kind]):
             raise failures.unlisted(self._endpoint, name, list(listed))
@@ -289,12 +288,7 @@ class _Probes:
         return thinking_parameters(self._served, "off", None, self._endpoint.thinking_off)
 
     def ask(self, kind: str, parameters: Mapping[str, Any], text: str = QUESTION, tries: int = TRIES) -> Answer:
-        if kind == "chat":
-            body = {"messages": [{"role": "user", "content": text}], **parameters, **self._endpoint.body}
-            answer = responses.chat_answer(self._endpoint, self._client.post(PATHS[kind], body, tries=tries))
-        else:
-            body = {"prompt": text, **parameters, **self._endpoint.body}
-            answer = responses.completion_answer(self._endpoint, self._client.post(PATHS[kind], body, tries=tries))
+        answer = ask(self._client, kind, parameters, text, tries)
         self._models |= {answer.model} - {""}
         self._fingerprints |= {answer.fingerprint} - {""}
         return answer

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jglue_app.backends.endpoints import Endpoint
+from jglue_app.backends.endpoint_settings import Endpoint
 from jglue_app.backends.openai_api import failures, responses
 from jglue_app.backends.openai_api.bodies import generation_body
 from jglue_app.backends.openai_api.capabilities import Capabilities

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jglue_app.backends.endpoints import ServedModel
+from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.backends.openai_api import responses
 from jglue_app.backends.openai_api.capabilities import Capabilities
-from jglue_app.backends.openai_api.client import Client
+from jglue_app.backends.openai_api.connection import Connection
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.responses import Answer
@@ -73,6 +73,7 @@ def output_of(prompt: Prompt, answer: Answer, exchange: ItemExchange, limit: int
         reasoning=answer.reasoning,
         reasoning_tokens=answer.reasoning_tokens or min(exchange.tokens_of(answer.reasoning or ""), new_tokens),
         usage=exchange.usage,
+        servers=tuple(exchange.servers),
     )
 
 
@@ -81,7 +82,7 @@ class Exchange:
 
     def __init__(
         self,
-        client: Client,
+        client: Connection,
         served: ServedModel,
         can: Capabilities,
         tokenizer: Tokenizer | None,
@@ -144,6 +145,7 @@ class ItemExchange:
         self.shared = shared
         self.keys: list[str] = []
         self._spending, self._cancelled = spending, cancelled
+        self._client = shared.client.for_item()
         self._requests = self._prompt_tokens = self._new_tokens = 0
         self._estimated = False
 
@@ -151,6 +153,11 @@ class ItemExchange:
     def usage(self) -> Usage:
         """What all requests so far took."""
         return Usage(self._requests, self._prompt_tokens, self._new_tokens, self._estimated)
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """Addresses of the servers of a pool that answered; empty where there is one server."""
+        return self._client.servers
 
     def tokens_of(self, text: str) -> int:
         """Tokens of a text, estimated where the tokenizer is not here."""
@@ -210,7 +217,7 @@ class ItemExchange:
                     raise OutOfBudgetError
 
         try:
-            answer = shared.client.post(path, body, self._cancelled, lost)
+            answer = self._client.post(path, body, self._cancelled, lost)
             paid = self._count(answer, text, body)
         finally:
             if self._spending is not None and reserved:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jglue_app.backends.endpoints import Endpoint
+from jglue_app.backends.endpoint_settings import Endpoint
 from jglue_app.backends.openai_api import failures
 
 MAX_COUNT = 10**8

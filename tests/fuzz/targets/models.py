@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from jglue_app.backends import endpoints, model_facts, relevant_files
-from jglue_app.backends.endpoints import Endpoint, EndpointModel
+from jglue_app.backends.endpoint_settings import Endpoint, EndpointModel
 from jglue_app.backends.openai_api import failures, next_tokens, responses
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from jglue_app.backends.endpoints import Endpoint, EndpointModel, ServedModel
+from jglue_app.backends.endpoint_settings import Endpoint, EndpointModel, ServedModel
 from jglue_app.backends.openai_api import capabilities
 from jglue_app.results import archive, marks, run_name
 from jglue_app.results.library import Library
