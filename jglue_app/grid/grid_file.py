@@ -180,34 +180,37 @@ def _grid(table: Mapping[str, Any], path: Path) -> GridFile:
         raise InputError(
             "{path}: {name} stands in [run] and in [factors]. Leave it in one of them.", path=path, name=PROTOCOL
         )
+    max_runs, excluded = _max_runs(table.get("max_runs", MAX_RUNS), path), table.get("exclude", [])
+    _require_few(given, max_runs, path, excluding=bool(excluded))
     factors = tuple(_factor(name, values, path) for name, values in given.items())
     values = {name: _value(name, value, f"[run] {name}", path)[0] for name, value in common.items()}
-    grid = GridFile(
+    return GridFile(
         name=_name(table.get("name", path.stem), path),
         protocol=protocol,
         common={name: value for name, value in values.items() if name != "budget"},
         factors=factors,
-        exclusions=tuple(_exclusions(table.get("exclude", []), factors, path)),
-        max_runs=_max_runs(table.get("max_runs", MAX_RUNS), path),
+        exclusions=tuple(_exclusions(excluded, factors, path)),
+        max_runs=max_runs,
         budget=values.get("budget"),
     )
-    _require_few(grid, path)
-    return grid
 
 
-def _require_few(grid: GridFile, path: Path) -> None:
-    """Refuse more combinations than can be run, by multiplication alone."""
-    most = MAX_COMBINATIONS if grid.exclusions else grid.max_runs
-    if grid.combinations > most:
+def _require_few(given: Mapping[str, Any], most: int, path: Path, *, excluding: bool) -> None:
+    """Refuse more combinations than can be run, by multiplication alone: before any level is looked at."""
+    sizes = {name: len(values) for name, values in given.items() if isinstance(values, list) and values}
+    count = math.prod(sizes.values())
+    most = MAX_COMBINATIONS if excluding else most
+    if count > most:
+        can_raise = not excluding and count <= MAX_COMBINATIONS
         raise InputError(
             "{path}: {product} are {count:,} combinations, and at most {most:,} are taken{before}. Name fewer levels"
             "{or_raise}.",
             path=path,
-            product=" × ".join(f"{len(factor.levels)} {factor.name}" for factor in grid.factors),
-            count=grid.combinations,
+            product=" × ".join(f"{size} {name}" for name, size in sizes.items()),
+            count=count,
             most=most,
-            before=Message(" before exclusions") if grid.exclusions else "",
-            or_raise="" if grid.exclusions or grid.combinations > MAX_COMBINATIONS else Message(", or raise max_runs"),
+            before=Message(" before exclusions") if excluding else "",
+            or_raise=Message(", or raise max_runs") if can_raise else "",
         )
 
 
@@ -270,7 +273,8 @@ def _factor(name: str, values: object, path: Path) -> GridFactor:
         )
     pairs = [_value(name, value, f"[factors] {name}", path) for value in values]
     levels = [level for _, level in pairs]
-    if twice := next((level for i, level in enumerate(levels) if level in levels[:i]), None):
+    if len(set(levels)) < len(levels):
+        twice = next(level for level in levels if levels.count(level) > 1)
         raise InputError("{path}: [factors] {name} has {level!r} twice. Leave one.", path=path, name=name, level=twice)
     return GridFactor(name, group_of(name), tuple(value for value, _ in pairs), tuple(levels))
 
@@ -336,10 +340,7 @@ def _exclusions(given: object, factors: tuple[GridFactor, ...], path: Path) -> I
 
 def _excluded(factor: GridFactor, value: object, where: str, path: Path) -> str:
     """A level that an exclusion names; raises InputError where the factor has no such level."""
-    try:
-        level = _value(factor.name, value, f"{where} {factor.name}", path)[1]
-    except UnknownNameError:
-        level = str(value)
+    level = _value(factor.name, value, f"{where} {factor.name}", path)[1]
     if level not in factor.levels:
         raise InputError(
             "{path}: {where} matches nothing: {name} has no level {level!r}, but {levels}.",
