@@ -111,13 +111,10 @@ class GridEstimate:
 def _of_model(model: ModelEstimate) -> Message:
     if model.memory is None:
         memory = Message("on a server") if model.model.backend in SERVERS else Message("memory unknown")
+    elif model.fits is False:
+        memory = Message("about {gib:.1f} GiB of weights, more than is free now", gib=model.memory / 2**30)
     else:
-        template = (
-            "about {gib:.1f} GiB of weights"
-            if model.fits is not False
-            else ("about {gib:.1f} GiB of weights, more than is free now")
-        )
-        memory = Message(template, gib=model.memory / 2**30)
+        memory = Message("about {gib:.1f} GiB of weights", gib=model.memory / 2**30)
     return Message(
         "{model}: {runs:,} runs, {left:,} items; {memory}; {time}.",
         model=_name(model.model),
