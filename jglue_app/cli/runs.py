@@ -41,10 +41,11 @@ from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wand
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
 from jglue_app.messages import Message
 from jglue_app.results.first_differences import FirstDifferences, has_tokenizer_here, is_backend_comparison
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
-from jglue_app.runs.runner import Event, run_plans
+from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Comparison
