@@ -49,8 +49,9 @@ def write_head(
 ) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there.
 
-    `machine` has the facts of the machine that answers, where that is not this one. With one of its prompts the manifest
-    says what they do with thoughts, if they do anything, and whether thinking that was asked for is turned on by them.
+    `machine` has the facts of the machine that answers, where that is not this one. With one of its prompts the
+    manifest says what they do with thoughts, if they do anything, and whether thinking that was asked for is turned on
+    by them.
     """
     old = store.manifest() if store.exists() else {}
     before = store.items()
