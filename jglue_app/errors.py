@@ -85,6 +85,11 @@ def _restore(kind: type[JglueAppError], message: Message) -> JglueAppError:
     return error
 
 
+def error_at(place: str, error: JglueAppError) -> JglueAppError:
+    """The same error, saying where it happened: the name of another machine."""
+    return _restore(type(error), Message("{place}: {reason}", place=place, reason=error.message))
+
+
 class InputError(JglueAppError):
     """The request itself is at fault."""
 

@@ -17,6 +17,7 @@ from jglue_app.prompts.formats import ModelFormatInfo, format_info
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.answering import answer_prompts
 from jglue_app.runs.estimate import estimate_prompts, total
+from jglue_app.runs.events import Event
 from jglue_app.runs.lint_plan import lint_case
 from jglue_app.runs.paying import (
     Charge,
@@ -31,7 +32,7 @@ from jglue_app.runs.paying import (
 from jglue_app.runs.plan import Plan, build_prompts
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import MAX_NAME
-from jglue_app.runs.runner import Event, run_plan
+from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import protocols
 from jglue_app.scoring.judged import ScoredItem

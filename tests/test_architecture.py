@@ -34,6 +34,7 @@ HOME = {
     "gradio": PAGE,
     "wandb": ("jglue_app/wandb_sink/client/",),
     "wandb_workspaces": ("jglue_app/wandb_sink/client/",),
+    "ray": ("jglue_app/cluster/",),
 }
 """Library → the only places that may import it."""
 
@@ -57,6 +58,7 @@ ROOMS = (
     *(
         "runs",
         "grid",
+        "cluster",
         "bench",
         "audit",
         "results",
@@ -206,7 +208,7 @@ def test_no_module_is_called_utils_or_helpers() -> None:
 
 @pytest.mark.parametrize("module", ["jglue_app", "jglue_app.cli"])
 def test_importing_it_loads_no_model_library_and_no_page(module: str) -> None:
-    heavy = ["torch", "transformers", "gradio", "bitsandbytes", "wandb", "openai", "peft"]
+    heavy = ["torch", "transformers", "gradio", "bitsandbytes", "wandb", "openai", "peft", "ray"]
     script = f"import json, sys, {module}; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
     told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr

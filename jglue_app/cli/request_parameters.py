@@ -33,7 +33,7 @@ ORDER = (
 )
 """Fields in the order of the help, behind the models; one that is not here comes last in its panel."""
 COMMAND_PANELS: Mapping[str, Panel] = {
-    **dict.fromkeys(("device", "memory", "yes"), "Model and machine"),
+    **dict.fromkeys(("device", "memory", "ray", "ray_workers", "ray_cpus", "yes"), "Model and machine"),
     **dict.fromkeys(("runs_dir", "wandb", "project", "entity", "offline"), "Stored runs and W&B"),
 }
 """Parameter of the commands themselves → its panel; the others have none."""

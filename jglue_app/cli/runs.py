@@ -26,6 +26,7 @@ from jglue_app.cli.options import (
     settings_of,
 )
 from jglue_app.cli.paying import YesOption, approved
+from jglue_app.cli.ray_options import RayCpusOption, RayOption, RayWorkersOption, ray_options
 from jglue_app.cli.request_parameters import run_request, with_request_options
 from jglue_app.cli.tables import (
     print_comparison,
@@ -38,13 +39,15 @@ from jglue_app.cli.tables import (
     print_report,
 )
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
+from jglue_app.cluster import RayOptions, run_plans_on_ray
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
 from jglue_app.messages import Message
 from jglue_app.results.first_differences import FirstDifferences, has_tokenizer_here, is_backend_comparison
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.request import RunRequest
-from jglue_app.runs.runner import Event, run_plans
+from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Comparison
@@ -89,10 +92,15 @@ def _execute(
     view: ProgressView,
     follower: Follower,
     stop: threading.Event,
+    over: RayOptions | None,
 ) -> int:
     """Run plans; the exit code says whether everything has an output."""
     out_of_budget = False
-    for event in run_plans(plans, pool, settings.runs_dir, stop.is_set):
+    for event in (
+        run_plans_on_ray(plans, pool, settings, over, stop.is_set)
+        if over
+        else run_plans(plans, pool, settings.runs_dir, stop.is_set)
+    ):
         view.show(event)
         follower.on_event(event)
         out_of_budget = out_of_budget or event.kind == "stopped"
@@ -141,6 +149,9 @@ def _run(
     *,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = None,
     runs_dir: RunsOption = None,
     yes: YesOption = False,
     protocol: ProtocolOption = "official",
@@ -154,12 +165,13 @@ def _run(
     """Evaluate one model. The same command again goes on where it stopped; a higher limit extends the run."""
     settings = settings_of(runs_dir, memory)
     sink = Wandb.from_options(wandb, project, entity, offline)
+    over = ray_options(ray, ray_workers, ray_cpus, device)
     request = run_request(protocol, given, ONE)
 
     def show(runs: Sequence[Run]) -> None:
         show_report(runs[0], protocol, as_json)
 
-    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
+    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes, over=over))
 
 
 def _compare(
@@ -167,6 +179,9 @@ def _compare(
     *,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = None,
     runs_dir: RunsOption = None,
     yes: YesOption = False,
     protocol: ProtocolOption = "official",
@@ -188,6 +203,7 @@ def _compare(
         _show_comparison(left, right, protocol, as_json)
         sink.push([left.path, right.path], protocol, compare=True)
         return
+    over = ray_options(ray, ray_workers, ray_cpus, device)
     request = run_request(protocol, given, TWO)
     if request.a == request.b:
         raise InputError("A and B are the same. Change one of them, e.g. add --b-shots 3.")
@@ -195,7 +211,7 @@ def _compare(
     def show(runs: Sequence[Run]) -> None:
         _show_comparison(runs[0], runs[1], protocol, as_json)
 
-    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes))
+    raise typer.Exit(_evaluate(request, settings, device, protocol, sink, show, yes=yes, over=over))
 
 
 run = with_request_options(_run, ONE)
@@ -211,15 +227,17 @@ def _evaluate(
     show: Callable[[Sequence[Run]], None],
     *,
     yes: bool,
+    over: RayOptions | None,
 ) -> int:
-    """Make the runs of a request, show and push them; returns the exit code. `yes` agrees to what they cost."""
+    """Make the runs of a request, show and push them; returns the exit code. `yes` agrees to what they cost, `over` is
+    the cluster that answers, if one does."""
     with ProgressView() as view, ModelPool(settings, device=device) as pool:
         wanted = request.plans(settings, progress=view.download)
         stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in wanted]
         plans = approved(wanted, pool, stores, view, yes=yes)
         with stop_on_signal() as stop:
             with sink.follower(plans, settings.runs_dir, protocol, view, stop.is_set) as follower:
-                code = _execute(plans, settings, pool, view, follower, stop)
+                code = _execute(plans, settings, pool, view, follower, stop, over)
                 view.still()
                 begun = all(store.exists() for store in stores)  # A run can be stopped before it begins.
                 if begun:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
+from jglue_app.runs.events import Event
 from jglue_app.runs.request import RunRequest, Side
-from jglue_app.runs.runner import Event, run_plan
+from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import ASSETS, Settings
 

@@ -26,11 +26,12 @@ from jglue_app.money import MILLION, money_text
 from jglue_app.prompts.styles import Style
 from jglue_app.runs.changes import changes_since
 from jglue_app.runs.estimate import CostEstimate
+from jglue_app.runs.events import Event
 from jglue_app.runs.manifest import note_records, repair, write_head
 from jglue_app.runs.paying import no_budget, note_cost, spent_so_far
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.runner import Event, require_same_model
 from jglue_app.runs.store import RunStore
+from jglue_app.runs.subset_run import require_same_model
 from jglue_app.scoring.protocols.common import is_cosine
 from jglue_app.settings import Settings
 from jglue_app.types import (

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,12 +41,18 @@ class Described(Protocol):
 
 
 def write_head(
-    plan: Plan, store: RunStore, writer: RunWriter, backend: Described, prompt: Prompt | None = None
+    plan: Plan,
+    store: RunStore,
+    writer: RunWriter,
+    backend: Described,
+    prompt: Prompt | None = None,
+    machine: Mapping[str, Any] | None = None,
 ) -> None:
     """Write manifest and items, keeping what an earlier session of the same run put there.
 
-    With one of its prompts the manifest says what they do with thoughts, if they do anything, and whether thinking
-    that was asked for is turned on by them.
+    `machine` has the facts of the machine that answers, where that is not this one. With one of its prompts the
+    manifest says what they do with thoughts, if they do anything, and whether thinking that was asked for is turned on
+    by them.
     """
     old = store.manifest() if store.exists() else {}
     before = store.items()
@@ -53,7 +60,7 @@ def write_head(
     # A smaller limit of a later session leaves the run as large as it is.
     limits = [plan.spec.limit, store.spec().limit if old else plan.spec.limit]
     spec = dataclasses.replace(plan.spec, limit=None if None in limits else max(n for n in limits if n is not None))
-    machine = machine_facts()
+    machine = dict(machine) if machine is not None else machine_facts()
     head = {
         "label": plan.spec.label,
         "created": old.get("created") or _now(),

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from jglue_app.messages import Message
-from jglue_app.runs.runner import Event
+from jglue_app.runs.events import Event
 from jglue_app.tasks import TASKS
 
 _PLAIN_EVERY_S = 10.0

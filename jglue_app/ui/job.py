@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jglue_app.errors import JglueAppError
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.runner import Event
 from jglue_app.ui.pace import Pace
 
 State = Literal[

@@ -11,8 +11,8 @@ from jglue_app import prompt_lab
 from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.prompt_lab import Foreseen, Inspected, Tried
+from jglue_app.runs.events import Event
 from jglue_app.runs.request import MAX_BUDGET, Side
-from jglue_app.runs.runner import Event
 from jglue_app.tasks import get_task
 from jglue_app.types import Item
 from jglue_app.ui import controls

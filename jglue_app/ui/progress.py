@@ -14,7 +14,7 @@ import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import Message, listed, say, word
-from jglue_app.runs.runner import Event
+from jglue_app.runs.events import Event
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.jobs import Job

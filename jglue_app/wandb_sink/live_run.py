@@ -14,8 +14,8 @@ from jglue_app.child_process import OnMessage
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError, StoreError
 from jglue_app.messages import Message
 from jglue_app.results.library import Library
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.runner import Event
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.report import main_metric
 from jglue_app.wandb_sink.login import Login

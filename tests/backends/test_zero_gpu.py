@@ -20,8 +20,9 @@ from jglue_app.backends.zero_gpu.refusals import KilledError, QuotaError, refusa
 from jglue_app.backends.zero_gpu.request import serve
 from jglue_app.errors import DeviceError, GpuTimeError, InputError, JglueAppError, ModelError
 from jglue_app.messages import say
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan, make_plan
-from jglue_app.runs.runner import Event, run_plans
+from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import Settings

@@ -19,8 +19,8 @@ from jglue_app.cli.tables import (
     print_table,
 )
 from jglue_app.results.first_differences import FirstDifference, FirstDifferences
+from jglue_app.runs.events import Event
 from jglue_app.runs.progress import ProgressView
-from jglue_app.runs.runner import Event
 from jglue_app.scoring.disagreement import Disagreement, Verdict
 from jglue_app.scoring.types import (
     Agreement,

@@ -17,9 +17,10 @@ import pytest
 from jglue_app import api
 from jglue_app.data import files
 from jglue_app.errors import DataError
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import make_plan
 from jglue_app.runs.predictions import read_predictions
-from jglue_app.runs.runner import Event, run_plans
+from jglue_app.runs.runner import run_plans
 from jglue_app.settings import Settings
 from jglue_app.types import Dataset, Item, ModelSpec
 

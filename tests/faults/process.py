@@ -25,7 +25,7 @@ from jglue_app import cli
 from jglue_app.cli import runs as cli_runs
 from jglue_app.errors import JglueAppError
 from jglue_app.runs import runner
-from jglue_app.runs.runner import Event
+from jglue_app.runs.events import Event
 from tests.faults import shim
 from tests.faults.shim import Call, Fault
 

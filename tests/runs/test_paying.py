@@ -16,9 +16,10 @@ from jglue_app.messages import say
 from jglue_app.money import money_text
 from jglue_app.prompts.formats import ModelFormatInfo
 from jglue_app.runs.estimate import CostEstimate
+from jglue_app.runs.events import Event
 from jglue_app.runs.paying import estimate_plans, spent_so_far
 from jglue_app.runs.plan import Plan, build_prompts, make_plan
-from jglue_app.runs.runner import Event, run_plans
+from jglue_app.runs.runner import run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.judged import only
 from jglue_app.scoring.payment import paid_for, paid_text

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from jglue_app.backends.pool import ModelPool
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan, make_plan
-from jglue_app.runs.runner import Event, run_plan
+from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import Decoding, ModelSpec

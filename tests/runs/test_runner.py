@@ -28,8 +28,9 @@ from jglue_app.data import files
 from jglue_app.errors import ModelError, ModelNotFoundError, RunBusyError, StoreError
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs import runner
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan, make_plan
-from jglue_app.runs.runner import Event, run_plan, run_plans
+from jglue_app.runs.runner import run_plan, run_plans
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.report import report_run
 from jglue_app.settings import ASSETS, Settings

@@ -17,8 +17,8 @@ from gradio.context import LocalContext
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
+from jglue_app.runs.events import Event
 from jglue_app.runs.request import RunRequest, Side
-from jglue_app.runs.runner import Event
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.types import Record

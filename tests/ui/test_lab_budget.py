@@ -12,8 +12,8 @@ from jglue_app import prompt_lab
 from jglue_app.backends.pool import ModelPool
 from jglue_app.data import files
 from jglue_app.errors import InputError
+from jglue_app.runs.events import Event
 from jglue_app.runs.request import Side
-from jglue_app.runs.runner import Event
 from jglue_app.settings import Settings
 from jglue_app.types import Item
 from jglue_app.ui.lab_jobs import read_budget, start_answer, start_sweep

@@ -12,7 +12,7 @@ import pytest
 
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import Message
-from jglue_app.runs.runner import Event
+from jglue_app.runs.events import Event
 from jglue_app.settings import Settings
 from jglue_app.ui import progress
 from jglue_app.ui.jobs import Job, PlannedRun

@@ -21,8 +21,8 @@ from jglue_app.prompt_lab import TYPED, Foreseen, Inspected, LegalAnswer, SweepR
 from jglue_app.prompts.findings import Finding
 from jglue_app.results.library import StoredRun
 from jglue_app.results.rankings import Ranking, Rankings
+from jglue_app.runs.events import Event
 from jglue_app.runs.request import Side
-from jglue_app.runs.runner import Event
 from jglue_app.scoring.calibration import of_confidences
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, LeftOut

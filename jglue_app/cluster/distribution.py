@@ -1,0 +1,374 @@
+"""The items of plans, over the workers of a cluster. Only this process writes to run folders."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+from jglue_app.cluster.batches import Part, batch_size, choose_part, workers_wanted
+from jglue_app.cluster.jobs import Answer, Answered, Failed, Load, Loaded, Prepare, Prepared, Reply, Said
+from jglue_app.cluster.options import LOCAL, RayOptions, WorkerSize
+from jglue_app.cluster.versions import require_same_versions
+from jglue_app.cluster.worker import process_facts
+from jglue_app.cluster.workers import Happened, RemoteWorker, Workers
+from jglue_app.errors import JglueAppError, ModelError, error_at
+from jglue_app.messages import Message
+from jglue_app.runs.ends import OpenSubset
+from jglue_app.runs.events import Event
+from jglue_app.runs.sessions import Session
+from jglue_app.runs.subset_run import SubsetRun
+from jglue_app.runs.writer import RunWriter
+from jglue_app.settings import Settings
+from jglue_app.types import ModelInfo, ModelSpec
+
+LOOK_S = 0.2
+"""How often it is asked whether to stop."""
+STOP_S = 3.0
+"""How long records of a stopped batch are waited for."""
+GATHER_S = 20.0
+"""How long those that are always kept are waited for, once the first has loaded a model."""
+MAX_FRUITLESS = 5
+"""Workers that may end in turn without an answer to the same items."""
+WAIT_NOTICE_S = 10.0
+"""After so long without a worker it is said what is waited for."""
+OF_THE_MACHINE = ("device", "memory_bytes", "engine", "engine_reason", "answered_by")
+"""What may differ between two workers with one model."""
+
+
+class _Described(NamedTuple):
+    """A model elsewhere, for the manifest."""
+
+    info: ModelInfo
+
+
+@dataclass(slots=True, eq=False)
+class _Subset:
+    """A subset of a plan, on its way."""
+
+    open: OpenSubset
+    part: Part
+    run: SubsetRun | None = None
+    """Once it has been begun."""
+    engines: set[tuple[object, ...]] = field(default_factory=set)
+    """Ways in which prompts have gone through the model, as far as the manifest has them."""
+
+
+class Distribution:
+    """Answers what is left of some plans.
+
+    Args:
+        subsets: of which items are left, in the order in which they are to be answered.
+        sessions: by the `id` of a plan.
+        workers: none of which is started.
+        size: how many there may be.
+        options, settings: of this process.
+        should_stop: asked a few times a second.
+    """
+
+    def __init__(
+        self,
+        subsets: Sequence[OpenSubset],
+        sessions: Mapping[int, Session],
+        workers: Workers,
+        size: WorkerSize,
+        options: RayOptions,
+        settings: Settings,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._sessions, self._workers, self._size = sessions, workers, size
+        self._options, self._settings, self._should_stop = options, settings, should_stop
+        self._subsets = {
+            id(part): _Subset(subset, part)
+            for subset in subsets
+            for part in [Part(subset.plan.spec.model, len(subset.plan.items[subset.name]))]
+        }
+        self._writers: dict[str, tuple[RunWriter, contextlib.ExitStack]] = {}
+        """Run id → the writer that holds its folder."""
+        self._here = process_facts()
+        self._most = size.most
+        self._infos: dict[ModelSpec, ModelInfo] = {}
+        self._speeds: dict[ModelSpec, float] = {}
+        self._started = False
+        """Whether items may be answered."""
+        self._first_loaded = 0.0
+        self._fruitless = 0
+        """Workers in turn that ended before they had a model."""
+        self._said: set[str] = set()
+
+    def events(self) -> Iterator[Event]:
+        """Notices and records, each record once it is stored."""
+        began, told = time.monotonic(), False
+        try:
+            while self._parts and not self._should_stop():
+                self._scale()
+                for worker in [w for w in self._workers.all if w.state == "idle"]:
+                    self._assign(worker)
+                if not self._parts:
+                    return
+                for happened in self._workers.happenings(LOOK_S):
+                    yield from self._handle(happened)
+                starting = all(worker.state == "starting" for worker in self._workers.all)
+                if starting and not told and time.monotonic() - began > WAIT_NOTICE_S:
+                    told = True
+                    yield self._notice(self._waiting_notice())
+            if self._should_stop():
+                yield from self._end_early()
+        finally:
+            self._workers.close()
+            with contextlib.ExitStack() as stack:
+                for _, opened in self._writers.values():
+                    stack.push(opened)
+
+    @property
+    def _parts(self) -> list[Part]:
+        """The parts of which something is left."""
+        return [subset.part for subset in self._subsets.values()]
+
+    def _scale(self) -> None:
+        """Start workers for what waits, and end those beyond the smallest number that have nothing to do."""
+        wanted = min(self._most, max(self._size.least, workers_wanted(self._parts)))
+        for _ in range(wanted - len(self._workers.all)):
+            self._workers.start()
+        spare = [w for w in self._workers.all if w.state == "starting"] + [
+            w for w in self._workers.all if w.state == "idle"
+        ]
+        for worker in spare[: max(0, len(self._workers.all) - wanted)]:
+            self._workers.remove(worker)
+
+    def _assign(self, worker: RemoteWorker) -> None:
+        """Send an idle worker what comes next, if there is anything for it."""
+        self._started = self._started or self._may_start(worker)
+        while True:
+            holders = Counter(w.model for w in self._workers.all if w is not worker and w.model is not None)
+            part = choose_part(self._parts, worker.model, holders, lambda _: self._started)
+            if part is None:
+                return
+            subset = self._subsets[id(part)]
+            spec = subset.open.plan.spec
+            if worker.model != part.model or worker.info is None:
+                worker.model, worker.info = part.model, None
+                own_folders = self._options.address != LOCAL
+                device = "auto" if self._size.gpus else "cpu"
+                chat = spec.prompt.format == "chat"
+                self._workers.send(worker, Load(part.model, self._settings, own_folders, device, chat), part)
+                return
+            if part.state == "ready":
+                there = sum(w.state != "starting" for w in self._workers.all)
+                size = batch_size(len(part.waiting), there, self._speeds.get(part.model, 0.0))
+                prompts = part.take(size)
+                limits = {prompt.item_id: part.limits[prompt.item_id] for prompt in prompts}
+                job = Answer(spec, subset.open.name, prompts, limits)
+                self._workers.send(worker, job, part, prompts)
+                return
+            if self._begin(subset):
+                part.state = "preparing"
+                assert subset.run is not None
+                items = tuple(subset.run.remaining)
+                self._workers.send(worker, Prepare.of(subset.open.plan, subset.open.name, items), part)
+                return
+
+    def _may_start(self, worker: RemoteWorker) -> bool:
+        """Whether items may be answered: the first workers, as many as are always kept, have all loaded a model, so
+        that one which cannot is told of before."""
+        if worker.info is None:
+            return False
+        self._first_loaded = self._first_loaded or time.monotonic()
+        if any(isinstance(w.job, Load) and w.state == "busy" for w in self._workers.all):
+            return False
+        loaded = sum(w.info is not None for w in self._workers.all)
+        return loaded >= self._size.least or time.monotonic() - self._first_loaded > GATHER_S
+
+    def _begin(self, subset: _Subset) -> bool:
+        """Lock the run's folder and see what is left; whether there is anything."""
+        side, plan, name = subset.open
+        session = self._sessions[id(plan)]
+        if plan.spec.spec_id not in self._writers:
+            stack = contextlib.ExitStack()
+            self._writers[plan.spec.spec_id] = stack.enter_context(session.store.writing()), stack
+        subset.run = SubsetRun.begin(side, plan, name, session, self._writers[plan.spec.spec_id][0])
+        if subset.run.remaining:
+            return True
+        self._finish(subset)
+        return False
+
+    def _finish(self, subset: _Subset) -> None:
+        """Nothing is left of a subset; with the last one of a run its folder is given free."""
+        del self._subsets[id(subset.part)]
+        run_id = subset.open.plan.spec.spec_id
+        if all(other.open.plan.spec.spec_id != run_id for other in self._subsets.values()):
+            self._writers.pop(run_id)[1].close()
+
+    # --- what comes from workers ---
+
+    def _handle(self, happened: Happened) -> Iterator[Event]:
+        worker, kind, value = happened
+        if kind == "died":
+            yield from self._died(worker, value)
+        elif kind == "facts":
+            try:
+                require_same_versions(self._here, value)
+            except JglueAppError as e:
+                yield from self._refuse(worker, e)
+        elif kind == "reply":
+            yield from self._reply(worker, value)
+        elif isinstance(worker.job, Answer):
+            self._end_of_batch(worker)
+
+    def _reply(self, worker: RemoteWorker, reply: Reply) -> Iterator[Event]:
+        assert worker.part is not None
+        subset = self._subsets[id(worker.part)]
+        if isinstance(reply, Said):
+            if reply.message not in self._said:  # Of several workers that load one model the first is enough.
+                self._said.add(reply.message)
+                yield self._notice(reply.message, subset.open)
+        elif isinstance(reply, Loaded):
+            worker.info, worker.machine, self._fruitless = reply.info, dict(reply.machine), 0
+            try:
+                self._require_same_model(worker)
+            except JglueAppError as e:
+                yield from self._refuse(worker, e)
+        elif isinstance(reply, Prepared):
+            yield from self._prepared(worker, subset, reply)
+        elif isinstance(reply, Answered):
+            yield from self._answered(worker, subset, reply)
+        elif isinstance(worker.job, Load):
+            yield from self._refuse(worker, error_at(worker.host, reply.error))
+        elif isinstance(reply, Failed):
+            raise reply.error
+
+    def _require_same_model(self, worker: RemoteWorker) -> None:
+        """Refuse a worker whose model is not that of the others; raises ModelError."""
+        assert worker.info is not None and worker.model is not None
+        first = self._infos.setdefault(worker.model, worker.info)
+        for name in (f.name for f in fields(ModelInfo) if f.name not in OF_THE_MACHINE):
+            if getattr(first, name) != getattr(worker.info, name):
+                raise ModelError(
+                    "{model} is not the same on all machines of the cluster: on {host} its {name} is {there!r}, not "
+                    "{here!r}. Use machines of one kind, or name what differs (--dtype).",
+                    model=worker.model.id,
+                    host=worker.host,
+                    name=name,
+                    there=getattr(worker.info, name),
+                    here=getattr(first, name),
+                )
+
+    def _prepared(self, worker: RemoteWorker, subset: _Subset, reply: Prepared) -> Iterator[Event]:
+        assert subset.run is not None and worker.info is not None
+        subset.part.prepared(reply.prompts, reply.limits)
+        subset.run.describe(_Described(worker.info), reply.prompts[0], worker.machine)
+        subset.engines.add(_engine(worker.info))
+        yield from subset.run.notes(reply.prompts[0])
+        subset.run.start()
+
+    def _answered(self, worker: RemoteWorker, subset: _Subset, reply: Answered) -> Iterator[Event]:
+        run = subset.run
+        assert run is not None
+        records = [record for record in reply.records if record.item_id in worker.sent]
+        run.writer.append(records)
+        if _engine(reply.info) not in subset.engines:
+            subset.engines.add(_engine(reply.info))
+            run.describe(_Described(reply.info), machine=worker.machine)
+        subset.part.fruitless = 0
+        worker.answered += len(records)
+        for record in records:
+            del worker.sent[record.item_id]
+        for record in records:
+            yield run.count(record)
+
+    def _end_of_batch(self, worker: RemoteWorker) -> None:
+        """All replies to a batch are there; what it has not answered is handed out again."""
+        part = worker.part
+        assert part is not None
+        subset = self._subsets[id(part)]
+        assert subset.run is not None
+        subset.run.writer.sync()
+        part.give_back(worker.sent.values())
+        seconds = time.monotonic() - worker.since
+        if worker.answered and seconds > 0:
+            self._speeds[part.model] = worker.answered / seconds
+        elif worker.sent:
+            self._fruitless_batch(part, subset.open, Message("no answer"))
+        worker.job, worker.sent = None, {}
+        if part.is_done:
+            self._finish(subset)
+
+    def _died(self, worker: RemoteWorker, reason: str) -> Iterator[Event]:
+        """Hand out again what a worker had that has ended by itself, or with its machine."""
+        part = worker.part if worker.state == "busy" else None
+        subset = self._subsets.get(id(part)) if part is not None else None
+        if part is None or subset is None or not isinstance(worker.job, Answer):
+            if part is not None and isinstance(worker.job, Prepare):
+                part.state = "new"
+            self._fruitless += 1
+            if self._fruitless >= MAX_FRUITLESS:
+                raise ModelError(
+                    "{count} workers in turn have ended before they answered anything ({reason}). Most often memory is "
+                    "short: start fewer on a machine (--ray-workers, --ray-cpus).",
+                    count=self._fruitless,
+                    reason=reason,
+                )
+            return
+        part.give_back(worker.sent.values())
+        if not worker.answered:
+            self._fruitless_batch(part, subset.open, reason)
+        message = Message(
+            "A worker on {host} has ended; {count} items that it had are answered by another.",
+            host=worker.host,
+            count=len(worker.sent),
+        )
+        yield self._notice(message, subset.open)
+        if part.is_done:
+            self._finish(subset)
+
+    def _fruitless_batch(self, part: Part, subset: OpenSubset, reason: str) -> None:
+        """Count a batch without an answer; raises ModelError once there are too many in turn."""
+        part.fruitless += 1
+        if part.fruitless >= MAX_FRUITLESS:
+            raise ModelError(
+                "{count} workers in turn have ended over the same items of {task} with {model} ({reason}). Most often "
+                "memory is short: start fewer on a machine (--ray-workers, --ray-cpus), or set --memory.",
+                count=part.fruitless,
+                task=subset.name,
+                model=subset.plan.spec.model.id,
+                reason=reason,
+            )
+
+    def _refuse(self, worker: RemoteWorker, error: JglueAppError) -> Iterator[Event]:
+        """Leave out a worker that cannot be used; raises the error where none has answered anything yet."""
+        self._workers.remove(worker)
+        self._most -= 1
+        if not self._started or self._most < 1:
+            raise error
+        yield self._notice(Message("A worker is left out. {reason}", reason=error.message))
+
+    def _end_early(self) -> Iterator[Event]:
+        """Stop what workers are doing, and keep what they have answered."""
+        self._workers.ask_to_stop()
+        until = time.monotonic() + STOP_S
+        while time.monotonic() < until and any(isinstance(w.job, Answer) for w in self._workers.all):
+            for happened in self._workers.happenings(LOOK_S):
+                if happened.kind == "reply" and isinstance(happened.value, Answered):
+                    yield from self._reply(happened.worker, happened.value)
+                elif happened.kind in ("end", "died"):
+                    happened.worker.job = None
+
+    # --- sentences ---
+
+    def _notice(self, message: str, subset: OpenSubset | None = None) -> Event:
+        side, plan, name = subset or next(iter(self._subsets.values())).open
+        return Event("notice", plan.spec.label, side, message=message, task=name if subset else "")
+
+    def _waiting_notice(self) -> Message:
+        return Message(
+            "The Ray cluster has no room for a worker yet, which takes {cpus} CPUs and {gpus} GPUs: waiting.",
+            cpus=self._size.cpus,
+            gpus=self._size.gpus,
+        )
+
+
+def _engine(info: ModelInfo) -> tuple[object, ...]:
+    return info.engine, info.engine_reason, info.answered_by
