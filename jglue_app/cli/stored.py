@@ -26,7 +26,7 @@ from jglue_app.results.rankings import Rankings, rankings, reader_of
 from jglue_app.results.run_name import MAX_DESCRIPTION, MAX_NAME, read_name, write_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
-from jglue_app.scoring.leaderboard import leaderboard as rank
+from jglue_app.scoring.leaderboard import rank
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.ranking import Place
 from jglue_app.settings import Settings
@@ -41,7 +41,7 @@ RunsArgument = Annotated[
 
 def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     """The stored runs, the newest first."""
-    library = Library(settings_of(runs_dir).runs_dir)
+    library = _library(runs_dir)
     runs, damaged = library.listing()
     if as_json:
         rows: list[dict[str, Any]] = [
@@ -58,6 +58,12 @@ def list_runs(runs_dir: RunsOption = None, as_json: JsonOption = False) -> None:
     if runs or not damaged:
         print_table(table) if runs else print_lines(["There is no run yet. `python -m jglue_app run` makes one."])
     _tell_damaged(damaged)
+
+
+def _library(runs_dir: Path | None) -> Library:
+    """The stored runs, with what earlier commands have computed of them."""
+    settings = settings_of(runs_dir)
+    return Library(settings.runs_dir, settings.cache_dir)
 
 
 def name_run(
@@ -129,11 +135,11 @@ def leaderboard(
         elsewhere = Counter(str(run["data_kind"]) for run in project.runs)
         saved = wandb_sink.save_report(login, project, protocol, data_kind, names) if report else {}
     else:
-        library = Library(settings_of(runs_dir).runs_dir)
+        library = _library(runs_dir)
         damaged: dict[str, str] = {}
-        entries = rank(
-            library.reports(protocol, data_kind, damaged), library.reports(against, data_kind, damaged), names
-        )
+        scores = library.scores(protocol, data_kind, damaged)
+        others = scores if against == protocol else library.scores(against, data_kind, damaged)
+        entries = rank(scores, others, names)
         found, before = _rankings(library, [entry.name for entry in entries], names, protocol, against)
         listed, reasons = library.listing()
         elsewhere = Counter(stored.data_kind for stored in listed)
@@ -314,7 +320,7 @@ def delete(
     runs_dir: RunsOption = None,
 ) -> None:
     """Delete a stored run. It cannot be brought back."""
-    library = Library(settings_of(runs_dir).runs_dir)
+    library = _library(runs_dir)
     named = Path(run)
     # Other commands take a folder, and so does this one where it is a run of the collection.
     name = named.name if named.parent.resolve() == library.runs_dir.resolve() else run

@@ -144,6 +144,16 @@ class RunCache:
                 self._keep(path, run)
             return run.data, run.judged[protocol]
 
+    def judged_once(self, path: Path, protocol: str) -> tuple[RunData, Judged]:
+        """The same for a reader that looks at many runs, each once: a large run that is not cached is not
+        cached for it, as it would push out others. Raises StoreError, UnknownNameError."""
+        with self._guard:
+            is_cached = path in self._runs
+        store = RunStore(path)
+        size = sum(file.size for file in (*store.version(), store.file_version("records.jsonl")) if file is not None)
+        fits = BYTES_PER_FILE_BYTE * size <= MIN_RUN_BYTES
+        return (self if is_cached or fits else RunCache()).judged(path, protocol)
+
     def item_judgements(self, path: Path, task: str, item_id: str) -> dict[str, Judgement]:
         """Protocol → judgement of one item; empty if it has no record. Raises StoreError."""
         with self._locks.of(path):

@@ -7,6 +7,7 @@ comparison of two. It is read, judged and computed once for each version of its 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +17,18 @@ from jglue_app import messages
 from jglue_app.errors import StoreError, reason_of
 from jglue_app.results import run_name
 from jglue_app.results.cache import ResultCache, RunCache, version_of
+from jglue_app.results.pair_tests import PairTests
+from jglue_app.results.summaries import RunFiles, SummaryStore
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import waterfall
+from jglue_app.scoring.columns import Column
 from jglue_app.scoring.comparison import compare_runs, main_difference
 from jglue_app.scoring.item_groups import GroupScore, groups, with_and_without
 from jglue_app.scoring.judged import Judged, only, only_judged
+from jglue_app.scoring.leaderboard import RunScores
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.report import report_run
+from jglue_app.scoring.summary import RunSummary, summarise
 from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.tasks import TASKS
@@ -82,16 +88,27 @@ class Library:
     Methods with a parameter `items` (task → ids) use only these items, as if the run had no others. All methods that
     read raise StoreError if there is no run at the path, or a damaged one, and UnknownNameError for a protocol that
     does not exist.
+
+    Args:
+        runs_dir: the folder.
+        cache_dir: below it stands what other processes need not compute again of these runs; None to keep nothing.
     """
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, cache_dir: Path | None = None) -> None:
         self.runs_dir = runs_dir
+        self._cache_dir = cache_dir
         self._runs = RunCache()
         self._results = ResultCache()
+        folder = None if cache_dir is None else cache_dir / "runs" / _folder_name(runs_dir)
+        self._summaries = SummaryStore(folder)
+        self._is_tidy = folder is None
+        """Whether what was kept of runs that are gone has been removed."""
+        self.pair_tests = PairTests(folder)
+        """Of pairs of its runs."""
 
-    def __reduce__(self) -> tuple[type[Library], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[Library], tuple[Path, Path | None]]:
         # A copy in another process starts with empty caches.
-        return Library, (self.runs_dir,)
+        return Library, (self.runs_dir, self._cache_dir)
 
     # --- one run or two -----------------------------------------------------------------------------------
 
@@ -175,6 +192,58 @@ class Library:
         key = "main_difference", protocol, task, a, self._subset(a, items_a), b, self._subset(b, items_b)
         return self._results.get(key, (_version(a), _version(b)), compute)
 
+    # --- what rankings need -------------------------------------------------------------------------------
+
+    def summary(self, path: Path, protocol: str = "official", items: Ids | None = None) -> RunSummary:
+        """The scores that rank a run, and what they rest on."""
+
+        def compute() -> RunSummary:
+            if items is not None:
+                data, judged = self._judged(path, protocol, items)
+                summary = summarise(data, protocol, judged)[0]
+            else:
+                files, taken = self._files(path)
+                kept = self._kept(path).summary(path.name, protocol, files)
+                summary = kept or self._summarise(path, protocol, files, taken)[0]
+            name = run_name.read_name(path).name
+            return replace(summary, label=name) if name else summary
+
+        return self._results.get(("summary", protocol, path, self._subset(path, items)), _version(path), compute)
+
+    def column(self, path: Path, task: str, protocol: str = "official", items: Ids | None = None) -> Column:
+        """What paired tests need of a run, on a subset of which something counts."""
+        if items is None:
+            kept = self._kept(path).column(path.name, protocol, self._files(path)[0], task)
+            if kept is not None:
+                return kept
+        data, judged = self._judged(path, protocol, items)
+        column = summarise(data, protocol, {task: judged[task]})[1].get(task)
+        if column is None:
+            raise StoreError("{path} was changed while it was read. Try again.", path=path)
+        return column
+
+    def _summarise(
+        self, path: Path, protocol: str, files: RunFiles, taken: float
+    ) -> tuple[RunSummary, tuple[int, int]]:
+        """Read a run, and keep what lists and rankings need of it: its summary, and `_counts`."""
+        data, judged = self._runs.judged_once(path, protocol)
+        (summary, columns), counts = summarise(data, protocol, judged), _counts(data)
+        if self._files(path)[0] == files:
+            kept = self._kept(path)
+            kept.keep_counts(path.name, files, taken, *counts)
+            kept.keep(path.name, protocol, files, taken, summary, columns)
+        return summary, counts
+
+    def _kept(self, path: Path) -> SummaryStore:
+        """Where summaries of a run are kept: of one that is elsewhere, nowhere."""
+        return self._summaries if path.parent == self.runs_dir else SummaryStore(None)
+
+    def _files(self, path: Path) -> tuple[RunFiles, float]:
+        """The versions of the files of a run, and when they were taken."""
+        taken = time.time()
+        store = RunStore(path)
+        return (*version_of(store), store.file_version("records.jsonl")), taken
+
     def _judged(self, path: Path, protocol: str, items: Ids | None) -> tuple[RunData, Judged]:
         """A run and its judged items, from the same version of its files."""
         data, judged = self._runs.judged(path, protocol)
@@ -215,7 +284,11 @@ class Library:
         """What `all` and `damaged` give, of one look at each folder: a run that cannot be read for a moment is in the
         one or in the other."""
         runs, reasons = [], {}
-        for path in self._folders():
+        folders = self._folders()
+        if not self._is_tidy:
+            self._is_tidy = True
+            self._summaries.forget_others([path.name for path in folders])
+        for path in folders:
             try:
                 runs.append(self.stored(path))
             except StoreError as e:
@@ -245,7 +318,43 @@ class Library:
 
     def stored(self, path: Path) -> StoredRun:
         """One run by its folder; raises StoreError if there is none."""
-        return self._results.get(("stored", path), _version(path), lambda: _stored(path, self._runs.data(path)))
+        return self._results.get(("stored", path), _version(path), lambda: _stored(path, *self._counted(path)))
+
+    def _counted(self, path: Path) -> tuple[int, int]:
+        """How many items of a run have an output, and how many it is to answer; its files are read and found whole."""
+        files, taken = self._files(path)
+        kept = self._kept(path)
+        if kept.folder is None:
+            return _counts(self._runs.data(path))
+        # Whoever lists runs ranks them next: reading takes much longer than judging.
+        return kept.counts(path.name, files) or self._summarise(path, "official", files, taken)[1]
+
+    def scores(
+        self, protocol: str = "official", data: str = "sample", damaged: dict[str, str] | None = None
+    ) -> dict[str, RunScores]:
+        """Run → its main metrics, of all runs below the folder over `sample`, `official` (dev) or `test` data; damaged
+        runs are left out. Scores on different data are not comparable, so they are never in one table.
+
+        Args:
+            protocol: what scores them.
+            data: of which data.
+            damaged: takes folder name → what is wrong, for those that are left out.
+
+        Raises:
+            UnknownNameError: no such protocol.
+        """
+        get_protocol(protocol)
+        scores: dict[str, RunScores] = {}
+        runs, reasons = self.listing()
+        for run in runs:
+            if run.data_kind == data:
+                try:
+                    scores[run.name] = self.summary(run.path, protocol).scores
+                except StoreError as e:
+                    reasons[run.name] = messages.of(e)
+        if damaged is not None:
+            damaged |= reasons
+        return scores
 
     def reports(
         self, protocol: str = "official", data: str = "sample", damaged: dict[str, str] | None = None
@@ -296,6 +405,7 @@ class Library:
         with RunStore(path).writing():
             pass  # Raises if another process is writing.
         self._runs.forget(path)
+        self._summaries.forget(name)
         try:
             with scratch_folder(self.runs_dir, DELETED) as scratch:
                 # Moved first: a partly deleted folder must not count as a run.
@@ -319,27 +429,37 @@ def _called(report: Report, path: Path) -> Report:
     return replace(report, label=name) if name else report
 
 
-def _stored(path: Path, data: RunData) -> StoredRun:
-    manifest = RunStore(path).manifest()
-    called, spec = run_name.read_name(path), data.spec
+def _folder_name(runs_dir: Path) -> str:
+    return hashlib.sha256(str(runs_dir.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _counts(data: RunData) -> tuple[int, int]:
+    """How many items of a run have an output, and how many it is to answer."""
     planned = {(task, id_) for task, items in data.items.items() for id_ in items}
+    done = sum(record.output is not None and (record.task, record.item_id) in planned for record in data.records)
+    return done, len(planned)
+
+
+def _stored(path: Path, done: int, planned: int) -> StoredRun:
+    manifest = RunStore(path).manifest()
+    called = run_name.read_name(path)
     try:
-        label = str(manifest["label"])
+        label, dtype = str(manifest["label"]), manifest["spec"]["model"].get("dtype", "")
         # Older versions did not name it.
-        if spec.model.dtype in TWO_BYTES and spec.model.dtype not in label.split(" · "):
-            label = f"{label} · {spec.model.dtype}"
+        if dtype in TWO_BYTES and dtype not in label.split(" · "):
+            label = f"{label} · {dtype}"
         return StoredRun(
             path.name,
             path,
             called.name or label,
             str(manifest["created"]),
-            sum(record.output is not None and (record.task, record.item_id) in planned for record in data.records),
-            len(planned),
+            done,
+            planned,
             manifest["spec"],
             manifest.get("machine") or {},
             manifest.get("model") or {},
             label,
             called.description,
         )
-    except (KeyError, TypeError) as e:
+    except (KeyError, TypeError, AttributeError) as e:
         raise StoreError("{path} is not a run's manifest ({reason!r}).", path=path / "manifest.json", reason=e) from e

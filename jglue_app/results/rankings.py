@@ -9,24 +9,32 @@ from dataclasses import dataclass
 from jglue_app.errors import StoreError
 from jglue_app.messages import Message
 from jglue_app.results.library import Library
+from jglue_app.results.pair_tests import PairTests
 from jglue_app.scoring import ranking
+from jglue_app.scoring.columns import Column
 from jglue_app.scoring.judged import Judged
-from jglue_app.scoring.leaderboard import run_scores
-from jglue_app.scoring.ranking import Candidate, Place
-from jglue_app.scoring.types import Difference, PairedTest, Report
-from jglue_app.types import RunData
+from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.protocols import get_protocol
+from jglue_app.scoring.protocols.common import SHARES
+from jglue_app.scoring.ranking import Place
+from jglue_app.scoring.summary import RunSummary
+from jglue_app.scoring.types import Difference, Report
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """What a ranking reads of runs, by their names; each raises StoreError for a run that is gone."""
 
-    data: Callable[[str], RunData]
     judged: Callable[[str], Judged]
     """Under the protocol that ranks."""
     report: Callable[[str], Report]
     difference: Callable[[str, str, str], Difference | None]
     """Names of A and B, and a subset → the difference of its main metric, B minus A."""
+    summary: Callable[[str], RunSummary]
+    column: Callable[[str, str], Column]
+    """Name of a run, and a subset in which something of it counts."""
+    tests: PairTests
+    """Of all pairs of runs, as far as they were tested before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +71,45 @@ def rankings(names: Iterable[str], reader: Reader, tasks: Sequence[str], protoco
         tasks: subsets that count, all of which the protocol scores.
         protocol: a key of `PROTOCOLS`.
     """
-    candidates: dict[str, Candidate] = {}
+    candidates: dict[str, RunSummary] = {}
     for name in names:
         with contextlib.suppress(StoreError):
-            scores = run_scores(reader.report(name)).tasks
-            candidates[name] = Candidate(reader.data(name).items, reader.judged(name), scores)
+            candidates[name] = reader.summary(name)
 
     def average(name: str) -> float:
-        values = [candidates[name].scores[task].value or 0.0 for task in tasks]
+        values = [candidates[name].subsets[task].score.value or 0.0 for task in tasks]
         return sum(values) / len(values)
 
-    def test(a: str, b: str) -> PairedTest | None:
-        return ranking.mean_test([reader.difference(a, b, task) for task in tasks])
-
     groups, apart = ranking.comparable(candidates, tasks, protocol)
-    return Rankings(
-        tuple(
-            Ranking(
-                group.items,
-                ranking.places(sorted(group.names, key=average, reverse=True), test),
-            )
-            for group in groups
-        ),
-        apart,
-    )
+    ranked: list[Ranking] = []
+    for group in groups:
+        in_order = sorted(group.names, key=average, reverse=True)
+        value, p = _mean_tests({name: candidates[name] for name in in_order}, reader, tasks, protocol)
+        ranked.append(Ranking(group.items, ranking.places_of_pairs(in_order, value, p)))
+    return Rankings(tuple(ranked), apart)
+
+
+def _mean_tests(
+    runs: Mapping[str, RunSummary], reader: Reader, tasks: Sequence[str], protocol: str
+) -> tuple[Floats, Floats]:
+    """What `ranking.mean_test` gives of all pairs of some runs of one group: B minus A and p, of shape (pairs,)."""
+    names = list(runs)
+    found = []
+    for task in tasks:
+        subsets = [run.subsets[task] for run in runs.values()]
+        key = (protocol, task, subsets[0].reading, subsets[0].items)
+        columns = [(subset.column, subset.score.n) for subset in subsets]
+        found.append(reader.tests.of(key, columns, lambda i, task=task: reader.column(names[i], task)))  # type: ignore[misc]
+    return ranking.mean_tests(found, shares=get_protocol(protocol).metrics[tasks[0]][0] in SHARES)
 
 
 def reader_of(library: Library, protocol: str) -> Reader:
     """Reads the runs below the folder of a library."""
     return Reader(
-        lambda name: library.data(library.runs_dir / name),
         lambda name: library.judged(library.runs_dir / name, protocol),
         lambda name: library.report(library.runs_dir / name, protocol),
         lambda a, b, task: library.main_difference(library.runs_dir / a, library.runs_dir / b, task, protocol),
+        lambda name: library.summary(library.runs_dir / name, protocol),
+        lambda name, task: library.column(library.runs_dir / name, task, protocol),
+        library.pair_tests,
     )

@@ -17,16 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jglue_app.messages import Message
-from jglue_app.scoring import significance
+from jglue_app.scoring import many_pairs, significance
+from jglue_app.scoring.columns import Differences
 from jglue_app.scoring.comparison import MIN_PAIRED
-from jglue_app.scoring.judged import Judged
-from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.protocols.judging import is_scored
-from jglue_app.scoring.report import NO_DATA, has_score
-from jglue_app.scoring.types import Difference, Estimate, PairedTest
+from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.summary import RunSummary
+from jglue_app.scoring.types import Difference, PairedTest
 from jglue_app.tasks import TASKS
-from jglue_app.types import Item
 
 LEAST_SCORED = 0.95
 """Share of the items of each subset that have to count in a ranked run's score: one whose failed or unreadable answers
@@ -35,18 +36,6 @@ LEVEL = 0.05
 
 Test = Callable[[str, str], PairedTest | None]
 """Names of A and B → test of B minus A."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A run that may be ranked."""
-
-    items: Mapping[str, Mapping[str, Item]]
-    """Task → item id → item, of the items that it was to answer."""
-    judged: Judged
-    """Under the protocol that ranks."""
-    scores: Mapping[str, Estimate]
-    """Task → main metric under that protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,7 @@ class Place:
 
 
 def comparable(
-    candidates: Mapping[str, Candidate], tasks: Sequence[str], protocol: str
+    candidates: Mapping[str, RunSummary], tasks: Sequence[str], protocol: str
 ) -> tuple[list[Group], dict[str, Message]]:
     """The groups of runs that were given the same items, and why other runs are in none of them.
 
@@ -84,24 +73,18 @@ def comparable(
         protocol: a key of `PROTOCOLS`.
     """
     apart: dict[str, Message] = {}
-    groups: list[tuple[list[str], Candidate, tuple[str, ...]]] = []
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, run in candidates.items():
-        if reason := _why_not_ranked(run, tasks, protocol):
+        if reason := _why_not_ranked(run, tasks):
             apart[name] = reason
             continue
-        readings = tuple(_reading(run, task, protocol) for task in tasks)
-        for names, first, readings_of_first in groups:
-            if readings == readings_of_first and all(run.items[t] == first.items[t] for t in tasks):
-                names.append(name)
-                break
-        else:
-            groups.append(([name], run, readings))
-    alone = {names[0] for names, _, _ in groups if len(names) == 1}
+        groups.setdefault(tuple((run.subsets[t].reading, run.subsets[t].items) for t in tasks), []).append(name)
+    alone = {names[0] for names in groups.values() if len(names) == 1}
     if len(candidates) > 1:
         apart |= {name: Message("no other run has the same items") for name in candidates if name in alone}
     ranked = [
-        Group(tuple(names), {task: len(run.items[task]) for task in tasks})
-        for names, run, _ in groups
+        Group(tuple(names), {task: candidates[names[0]].subsets[task].planned for task in tasks})
+        for names in groups.values()
         if len(names) > 1 or len(candidates) == 1
     ]
     # The largest group first: it is what most of the runs are.
@@ -109,31 +92,23 @@ def comparable(
     return ranked, {name: apart[name] for name in candidates if name in apart}
 
 
-def _reading(run: Candidate, task: str, protocol: str) -> str:
-    """`strict`, or `choose` where only a ranking of the choices is scored."""
-    scored = any(has_score(row, get_protocol(protocol)) for row in run.judged[task].values())
-    return "strict" if scored else "choose"
-
-
-def _why_not_ranked(run: Candidate, tasks: Sequence[str], protocol: str) -> Message | None:
-    rules = get_protocol(protocol).rules
-    without = [TASKS[task].title for task in tasks if run.scores.get(task, NO_DATA).value is None]
+def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
+    without = [TASKS[t].title for t in tasks if t not in run.subsets or run.subsets[t].score.value is None]
     if len(without) > 1:
         return Message("no score for {count} of the subsets", count=len(without))
     if without:
         return Message("no score for {subset}", subset=without[0])
     for task in tasks:
-        asked = sum(is_scored(rules[task], item) for item in run.items[task].values())
-        scored, subset = run.scores[task].n, TASKS[task].title
+        asked, score, subset = run.subsets[task].scorable, run.subsets[task].score, TASKS[task].title
         if asked < MIN_PAIRED:
             return Message(
                 "only {count:,} items of {subset}; {least} are needed", count=asked, subset=subset, least=MIN_PAIRED
             )
-        if scored < LEAST_SCORED * asked:
+        if score.n < LEAST_SCORED * asked:
             return Message(
-                "only {scored:,} of {asked:,} items of {subset} count", scored=scored, asked=asked, subset=subset
+                "only {scored:,} of {asked:,} items of {subset} count", scored=score.n, asked=asked, subset=subset
             )
-        if run.scores[task].low is None:
+        if score.low is None:
             return Message("the answers to {subset} vary too little to be tested", subset=subset)
     return None
 
@@ -158,28 +133,63 @@ def mean_test(differences: Sequence[Difference | None]) -> PairedTest | None:
     return significance.average_test(tests)
 
 
+def mean_tests(differences: Sequence[Differences], *, shares: bool) -> tuple[Floats, Floats]:
+    """`mean_test` of many pairs: B minus A and p, of shape (pairs,); NaN where a pair cannot be tested.
+
+    Args:
+        differences: of each subset.
+        shares: whether the main metric of the first is a share of right answers.
+    """
+    untested = np.zeros(len(differences[0].value), np.bool_)
+    for found in differences:
+        untested |= np.isnan(found.value) | (found.n < MIN_PAIRED)
+    if len(differences) == 1 and shares:
+        value, p = differences[0].value.copy(), differences[0].p.copy()
+    else:
+        columns = zip(*((d.low, d.high, d.value, d.n) for d in differences), strict=True)
+        low, high, values, n = (np.stack(column) for column in columns)
+        value, p = many_pairs.average_test(low, high, values, n)
+    value[untested] = p[untested] = np.nan
+    return value, p
+
+
 def places(names: Sequence[str], test: Test) -> dict[str, Place]:
     """Name → place of the runs of one group, in the order of the ranks; runs of one rank stay in the order given."""
-    pairs = {(a, b): test(a, b) for i, a in enumerate(names) for b in names[i + 1 :]}
-    corrected = significance.holm({pair: found.p if found else None for pair, found in pairs.items()})
-    better: dict[str, set[str]] = {name: set() for name in names}
-    for (a, b), found in pairs.items():
-        p = corrected[a, b]
-        if found is None or found.difference.value is None or p is None or p >= LEVEL:
-            continue
-        winner, loser = (b, a) if found.difference.value > 0 else (a, b)
-        better[loser].add(winner)
-    worse = {name: {other for other in names if name in better[other]} for name in names}
+    first, second = np.triu_indices(len(names), 1)
+    tests = [test(names[i], names[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)]
+    return places_of_pairs(
+        names,
+        np.array([np.nan if t is None or t.difference.value is None else t.difference.value for t in tests]),
+        np.array([np.nan if t is None or t.p is None else t.p for t in tests]),
+    )
 
-    def place(name: str) -> Place:
-        alike = tuple(other for other in names if other != name and other not in better[name] | worse[name])
-        return Place(
-            1 + len(better[name]),
-            len(names) - len(worse[name]),
-            tuple(other for other in names if other in better[name]),
-            tuple(other for other in names if other in worse[name]),
-            alike,
+
+def places_of_pairs(names: Sequence[str], value: Floats, p: Floats) -> dict[str, Place]:
+    """The same from arrays of shape (pairs,), in the order of `np.triu_indices`: B minus A, and its p before the
+    correction; NaN where a pair cannot be tested."""
+    n = len(names)
+    first, second = np.triu_indices(n, 1)
+    with np.errstate(invalid="ignore"):
+        told_apart = (many_pairs.holm(p) < LEVEL) & ~np.isnan(value)
+    second_wins = value > 0
+    is_better = np.zeros((n, n), np.bool_)
+    """[i, j]: whether run j is shown to be better than run i."""
+    is_better[first[told_apart & second_wins], second[told_apart & second_wins]] = True
+    is_better[second[told_apart & ~second_wins], first[told_apart & ~second_wins]] = True
+    is_alike = ~(is_better | is_better.T)
+    np.fill_diagonal(is_alike, False)
+
+    def those(row: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(names[j] for j in np.flatnonzero(row).tolist())
+
+    found = {
+        name: Place(
+            1 + int(is_better[i].sum()),
+            n - int(is_better[:, i].sum()),
+            those(is_better[i]),
+            those(is_better[:, i]),
+            those(is_alike[i]),
         )
-
-    found_places = {name: place(name) for name in names}
-    return dict(sorted(found_places.items(), key=lambda pair: pair[1].rank))
+        for i, name in enumerate(names)
+    }
+    return dict(sorted(found.items(), key=lambda pair: pair[1].rank))

@@ -268,6 +268,12 @@ def _min_p(differing: int) -> float:
     return min(1.0, math.ldexp(1.0, 1 - differing))
 
 
+def value_and_draws(n: int, metric: Metric) -> Floats:
+    """A metric of n items, and of each resample of them, the same for the same n: shape (1 + resamples,); NaN where it
+    is undefined."""
+    return np.concatenate([metric(np.ones((n, 1))), *(metric(block.astype(np.float64)) for block in _resamples(n))])
+
+
 def _resamples(n: int) -> Iterator[NDArray[np.uint8]]:
     """How often each item is drawn, in blocks of shape (n, resamples); the same for the same n."""
     yield from _kept(n) if n <= _KEPT_ITEMS else _drawn(n)

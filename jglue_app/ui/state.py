@@ -25,6 +25,8 @@ from jglue_app.runs.serialization import facts_of
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.item_groups import GroupScore
 from jglue_app.scoring.judged import Judged
+from jglue_app.scoring.leaderboard import RunScores
+from jglue_app.scoring.summary import RunSummary
 from jglue_app.scoring.types import Comparison, Difference, Judgement, Report
 from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.settings import Settings
@@ -55,7 +57,7 @@ class AppState:
         self.device = device
         self.pool = ModelPool(settings, device=device)
         self.jobs = Jobs(settings, self.pool)
-        self.library = Library(settings.runs_dir)
+        self.library = Library(settings.runs_dir, settings.cache_dir)
         self.marks = VisitorMarks(settings)
         self._current_views: LRUCache[tuple[str, str], object] = LRUCache(MAX_PAGES)
         """(Page's session, place) → what is shown there."""
@@ -214,14 +216,19 @@ class AppState:
         """The scores of a run; see `data`. Raises StoreError, UnknownNameError."""
         return self.library.report(self.path(owner, name), protocol, self._items(owner, name, items, requested_only))
 
-    def reports(self, owner: str, protocol: str, data: str) -> dict[str, Report]:
-        """Name → report of the runs over `sample`, `official` or `test` data; what cannot be read is left out."""
-        reports: dict[str, Report] = {}
-        for name, run in self.runs(owner).items():
+    def scores(self, owner: str, protocol: str, runs: Mapping[str, StoredRun], data: str) -> dict[str, RunScores]:
+        """Name → main metrics of those of some runs that are over `sample`, `official` or `test` data; what cannot be
+        read is left out."""
+        scores: dict[str, RunScores] = {}
+        for name, run in runs.items():
             if run.data_kind == data:
                 with contextlib.suppress(StoreError):
-                    reports[name] = self.report(owner, name, protocol)
-        return reports
+                    scores[name] = self.summary(owner, name, protocol).scores
+        return scores
+
+    def summary(self, owner: str, name: str, protocol: str) -> RunSummary:
+        """What ranks a run; see `data`. Raises StoreError, UnknownNameError."""
+        return self.library.summary(self.path(owner, name), protocol, self._items(owner, name, None))
 
     def groups(
         self, owner: str, name: str, protocol: str = "official", items: Ids | None = None
@@ -264,10 +271,14 @@ class AppState:
             return self.library.main_difference(*paths, task, protocol, *visible)
 
         return Reader(
-            lambda name: self.data(owner, name),
             lambda name: self.judged(owner, name, protocol),
             lambda name: self.report(owner, name, protocol),
             difference,
+            lambda name: self.summary(owner, name, protocol),
+            lambda name, task: self.library.column(
+                self.path(owner, name), task, protocol, self._items(owner, name, None)
+            ),
+            self.library.pair_tests,
         )
 
     def visible_folder(self, owner: str, name: str) -> Path:

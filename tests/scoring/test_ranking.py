@@ -11,8 +11,9 @@ from jglue_app.scoring.comparison import main_difference
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.leaderboard import run_scores
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.ranking import Candidate, comparable, mean_test, places
+from jglue_app.scoring.ranking import comparable, mean_test, places
 from jglue_app.scoring.report import report_run
+from jglue_app.scoring.summary import RunSummary, summarise
 from jglue_app.scoring.types import Difference, Estimate, PairedTest
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData
@@ -26,11 +27,13 @@ def right(marks: str, spec_items: int = 0) -> RunData:
     return nli(*answered, planned=spec_items or len(marks))
 
 
-def candidate(data: RunData, protocol: str = "official") -> Candidate:
-    return Candidate(data.items, judge_run(data, protocol), run_scores(report_run(data, protocol)).tasks)
+def candidate(data: RunData, protocol: str = "official") -> RunSummary:
+    summary, _ = summarise(data, protocol, judge_run(data, protocol))
+    assert summary.scores == run_scores(report_run(data, protocol))
+    return summary
 
 
-def candidates(runs: Mapping[str, RunData]) -> dict[str, Candidate]:
+def candidates(runs: Mapping[str, RunData]) -> dict[str, RunSummary]:
     return {name: candidate(data) for name, data in runs.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
@@ -10,8 +10,9 @@ from gradio.blocks import Block
 
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.messages import listed, named, say, word
+from jglue_app.results.library import StoredRun
 from jglue_app.results.rankings import rankings
-from jglue_app.scoring.leaderboard import Entry, leaderboard
+from jglue_app.scoring.leaderboard import Entry, rank
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
 from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
@@ -111,8 +112,8 @@ class ResultsTab:
         """The list of runs, the matrices, pictures, and the runs to choose from."""
         lang, owner = language(request), visitor_id(request)
         protocol, tasks = values[self.protocol], values[self.tasks]
-        shown = listing(self.state, owner, values[self.data], tasks, protocol, values[self.against])
         runs = self.state.runs(owner)
+        shown = listing(self.state, owner, values[self.data], tasks, protocol, values[self.against], runs)
         names = [entry.name for entry in shown.entries if entry.name in runs]
         a = values[self.a] if values[self.a] in names else next(iter(names), None)
         b = values[self.b] if values[self.b] in names else next((name for name in names if name != a), None)
@@ -262,9 +263,17 @@ def _filters(t: T) -> tuple[gr.Radio, gr.CheckboxGroup, gr.Dropdown, gr.Dropdown
 
 
 def ranked(
-    state: AppState, owner: str, data: str, names: Sequence[str], protocol: str, against: str
+    state: AppState,
+    owner: str,
+    data: str,
+    names: Sequence[str],
+    protocol: str,
+    against: str,
+    runs: Mapping[str, StoredRun] | None = None,
 ) -> tuple[list[Entry], list[str]]:
     """The leaderboard and the subsets it rests on: of those requested, the ones that both protocols score.
+
+    `runs` are those that the owner may see, where they are known.
 
     Raises:
         InputError: none is left, or no such protocol or data.
@@ -285,14 +294,23 @@ def ranked(
             protocol=protocol,
             against=against,
         )
-    reports = state.reports(owner, protocol, data)
-    others = reports if against == protocol else state.reports(owner, against, data)
-    return leaderboard(reports, others, tasks), tasks
+    runs = state.runs(owner) if runs is None else runs
+    scores = state.scores(owner, protocol, runs, data)
+    others = scores if against == protocol else state.scores(owner, against, runs, data)
+    return rank(scores, others, tasks), tasks
 
 
-def listing(state: AppState, owner: str, data: str, names: Sequence[str], protocol: str, against: str) -> Listed:
+def listing(
+    state: AppState,
+    owner: str,
+    data: str,
+    names: Sequence[str],
+    protocol: str,
+    against: str,
+    stored: Mapping[str, StoredRun] | None = None,
+) -> Listed:
     """The same with the ranks of runs on the same items, under both protocols; raises as `ranked` does."""
-    entries, tasks = ranked(state, owner, data, names, protocol, against)
+    entries, tasks = ranked(state, owner, data, names, protocol, against, stored)
     runs = [entry.name for entry in entries]
     found = rankings(runs, state.reader(owner, protocol), tasks, protocol)
     before = found if against == protocol else rankings(runs, state.reader(owner, against), tasks, against)

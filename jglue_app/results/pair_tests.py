@@ -1,0 +1,184 @@
+"""Paired tests of all pairs of many runs, kept in memory and on disk: with one more run, only its own pairs are tested.
+
+A test depends on nothing but two columns (`scoring.columns`), so its key are their fingerprints: whatever happens to
+runs, what is kept never belongs to other answers. Pairs stand in the order (0, 1), (0, 2), (1, 2), (0, 3) …: that of
+columns at the end leaves all before them where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from jglue_app.results import kept_files
+from jglue_app.results.cache import KeyLocks
+from jglue_app.scoring.columns import Column, Differences, differences
+from jglue_app.scoring.metrics import Floats
+
+MAX_BYTES = 128 * 2**20
+"""Of all tests in memory."""
+SPARE = 200
+"""Columns that nobody asks for now, and whose tests are kept all the same."""
+NUMBERS = 5
+"""Of each pair: value, low, high, p, n; n is −1 where it was not tested yet."""
+
+Load = Callable[[int], Column]
+"""Number of a run → its column."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    """All tests of some columns."""
+
+    fingerprints: tuple[str, ...]
+    numbers: Floats
+    """Shape (`NUMBERS`, pairs); B minus A for A before B."""
+
+
+_NONE = _Tests((), np.empty((NUMBERS, 0)))
+
+
+class PairTests:
+    """Tests of pairs of runs.
+
+    Args:
+        folder: where they are kept for other processes; None to keep them in memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._locks = KeyLocks()
+        self._tests: LRUCache[tuple[str, ...], _Tests] = LRUCache(MAX_BYTES, getsizeof=lambda t: 1 + t.numbers.nbytes)
+
+    def of(
+        self,
+        key: tuple[str, ...],
+        columns: Sequence[tuple[str, int]],
+        load: Load,
+        pause: Callable[[], None] = lambda: None,
+    ) -> Differences:
+        """The tests of all pairs of runs, in the order of `np.triu_indices`: B minus A for A before B.
+
+        Args:
+            key: what is tested: protocol, subset, reading, and the items.
+            columns: of each run the fingerprint of its column, and its number of items.
+            load: gives a column, of runs with pairs that were not tested yet.
+            pause: called between the tests of one run and those of the next; may raise, to stop.
+
+        Raises:
+            StoreError: of `load`.
+        """
+        wanted = {fingerprint: i for i, (fingerprint, _) in enumerate(columns)}
+        with self._locks.of(key):
+            before = self._tests.get(key) or self._read(key)
+            tests = _grown(before, wanted)
+            place = {fingerprint: i for i, fingerprint in enumerate(tests.fingerprints)}
+            new = _untested(tests, [place[fingerprint] for fingerprint in wanted])
+            loaded: dict[int, Column] = {}
+            try:
+                for b, others in new.items():
+                    for i in (b, *others):
+                        if i not in loaded:
+                            loaded[i] = load(wanted[tests.fingerprints[i]])
+                    _test(tests, b, others, loaded)
+                    pause()
+            finally:
+                if new or tests is not before:
+                    self._keep(key, tests)
+                elif key not in self._tests:
+                    self._remember(key, tests)
+        return _chosen(tests, np.array([place[fingerprint] for fingerprint, _ in columns], np.int64), columns)
+
+    def _keep(self, key: tuple[str, ...], tests: _Tests) -> None:
+        self._remember(key, tests)
+        if self._folder is not None:
+            values = {"fingerprints": list(tests.fingerprints)}
+            kept_files.write(self._path(key), {"pairs": list(key)}, values, {"numbers": tests.numbers.ravel()})
+
+    def _remember(self, key: tuple[str, ...], tests: _Tests) -> None:
+        if tests.numbers.nbytes < MAX_BYTES:
+            self._tests[key] = tests
+
+    def _read(self, key: tuple[str, ...]) -> _Tests:
+        kept = None if self._folder is None else kept_files.read(self._path(key), {"pairs": list(key)})
+        numbers = kept.array("numbers") if kept is not None else None
+        if kept is None or numbers is None:
+            return _NONE
+        fingerprints = tuple(map(str, kept.values["fingerprints"]))
+        if numbers.size != NUMBERS * _pairs(len(fingerprints)):
+            return _NONE
+        return _Tests(fingerprints, numbers.reshape(NUMBERS, -1).copy())  # What was read cannot be written to.
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.pairs"
+
+
+def _pairs(n: int) -> int:
+    return n * (n - 1) // 2
+
+
+def _grown(tests: _Tests, wanted: dict[str, int]) -> _Tests:
+    """The same with room for more columns at the end, without those that nobody asks for if they are many."""
+    known = set(tests.fingerprints)
+    others = len(known) - sum(fingerprint in known for fingerprint in wanted)
+    if others > SPARE + len(wanted):
+        left = [i for i, fingerprint in enumerate(tests.fingerprints) if fingerprint in wanted]
+        index = np.array(left, np.int64)
+        second, first = np.tril_indices(len(left), -1)
+        tests = _Tests(
+            tuple(tests.fingerprints[i] for i in left), tests.numbers[:, _place(index[first], index[second])]
+        )
+    new = tuple(fingerprint for fingerprint in wanted if fingerprint not in known)
+    if not new:
+        return tests
+    fingerprints = (*tests.fingerprints, *new)
+    numbers = np.full((NUMBERS, _pairs(len(fingerprints))), np.nan)
+    numbers[-1] = -1
+    numbers[:, : tests.numbers.shape[1]] = tests.numbers
+    return _Tests(fingerprints, numbers)
+
+
+def _place(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of pairs of columns, the first before the second."""
+    return second * (second - 1) // 2 + first
+
+
+def _untested(tests: _Tests, wanted: list[int]) -> dict[int, list[int]]:
+    """Column → those before it with which it was not tested, among the wanted ones."""
+    columns = np.array(sorted(wanted), np.int64)
+    found = {}
+    for at, b in enumerate(columns.tolist()):
+        before = columns[:at]
+        others = before[tests.numbers[-1, _place(before, np.full(at, b))] < 0]
+        if len(others):
+            found[b] = others.tolist()
+    return found
+
+
+def _test(tests: _Tests, b: int, others: Sequence[int], columns: dict[int, Column]) -> None:
+    """Fill in the tests of a column with some of those before it."""
+    found = differences(columns[b], [columns[i] for i in others])
+    place = _place(np.array(others, np.int64), np.full(len(others), b))
+    # What was tested is each of the others minus this one.
+    tests.numbers[:, place] = np.stack([-found.value, -found.high, -found.low, found.p, found.n])
+
+
+def _chosen(tests: _Tests, index: NDArray[np.int64], columns: Sequence[tuple[str, int]]) -> Differences:
+    first, second = np.triu_indices(len(index), 1)
+    a, b = index[first], index[second]
+    swapped, other = a > b, a != b
+    # Two runs of one column: no difference, with certainty.
+    value, low, high = (np.zeros(len(a)) for _ in range(3))
+    p, n = np.ones(len(a)), np.array([count for _, count in columns], np.int64)[first]
+    place = _place(np.minimum(a, b), np.maximum(a, b))[other]
+    value[other], low[other], high[other], p[other] = tests.numbers[:4, place]
+    n[other] = tests.numbers[4, place]
+    low, high = np.where(swapped, -high, low), np.where(swapped, -low, high)
+    return Differences(np.where(swapped, -value, value), low, high, p, n)
