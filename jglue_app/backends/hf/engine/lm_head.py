@@ -22,10 +22,13 @@ from jglue_app.backends.hf.memory import free_bytes
 
 VOCABULARY_BLOCK = 4_096
 """Tokens of the vocabulary that are scored at a time."""
-GROUP = 64
-"""Tokens of the vocabulary of which the screen looks at the maximum first."""
+GROUP = 32
+"""Tokens of the vocabulary of which the screen keeps the maximum alone; they are far from each other, as a maximum over
+neighbours is slow."""
 MAX_CANDIDATES = 256
 """Groups per position that are scored again; a position with more is scored in full."""
+CANDIDATE_BYTES = 2**24
+"""Of the weights of tokens that are scored again at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,9 @@ class LMHead:
 
     def _logits_at(self, states: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Logits of some tokens, each after the state of its row, float32."""
-        logits = (states[rows].float() * self._weight[tokens].float()).sum(-1)
+        size = max(1, CANDIDATE_BYTES // (4 * states.shape[1]))
+        parts = zip(torch.split(rows, size), torch.split(tokens, size), strict=True)
+        logits = torch.cat([(states[row].float() * self._weight[token].float()).sum(-1) for row, token in parts])
         return self.transform.apply(logits if self._bias is None else logits + self._bias[tokens].float())
 
 
@@ -155,9 +160,10 @@ class _BFloat16Screen:
             self._max_norm = max(self._max_norm, float(rounded.float().norm(dim=-1).max()))
             self._max_rounding = max(self._max_rounding, float((block - rounded.float()).norm(dim=-1).max()))
         self._product = product
+        self._members = _members(len(weight)).to(weight.device)
 
     def candidates(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """All tokens that may be the best of their row.
+        """All tokens that may be the best of their row, and others of their groups.
 
         Returns:
             Their rows, the tokens, and for each row whether it is among them: not if a logit is not finite, or if there
@@ -169,15 +175,14 @@ class _BFloat16Screen:
         rounded = states.bfloat16()
         norm, rounding = states.norm(dim=-1), (states - rounded.float()).norm(dim=-1)
         error = 1.01 * (self._max_rounding * norm + self._max_norm * (rounding + states.shape[1] * 2.0**-23 * norm))
-        blocks: list[torch.Tensor] = []
         group_maxima: list[torch.Tensor] = []
         for block in self._blocks:
+            # Only the maxima are kept: the scores of the next block take the same memory, which is in the cache.
             logits = self._product(rounded, block, None)
             padding = -logits.shape[1] % GROUP
             if padding:
                 logits = functional.pad(logits, (0, padding), value=float("-inf"))
-            blocks.append(logits)
-            group_maxima.append(logits.view(len(states), -1, GROUP).amax(-1))
+            group_maxima.append(logits.view(len(states), GROUP, -1).amax(1))
         maxima = torch.cat(group_maxima, dim=1).float()
         best = maxima.max(-1).values
         threshold = best - 2.0**-8 * best.abs() - 2 * error
@@ -185,25 +190,22 @@ class _BFloat16Screen:
         near = maxima >= threshold[:, None]
         is_settled = torch.isfinite(best) & torch.isfinite(threshold) & (near.sum(-1) <= MAX_CANDIDATES)
         rows, groups = (near & is_settled[:, None]).nonzero(as_tuple=True)
-        members = _group_logits(blocks, rows, groups)
-        pairs, offsets = (members.float() >= threshold[rows, None]).nonzero(as_tuple=True)
-        return rows[pairs], groups[pairs] * GROUP + offsets, is_settled
+        return rows.repeat_interleave(GROUP), self._members[groups].flatten(), is_settled
+
+
+def _members(vocabulary: int) -> torch.Tensor:
+    """The tokens of each group, (groups, GROUP); one that would be beyond a block is the first of its group again."""
+    groups: list[torch.Tensor] = []
+    for start in range(0, vocabulary, VOCABULARY_BLOCK):
+        size = min(VOCABULARY_BLOCK, vocabulary - start)
+        per_block = -(-size // GROUP)
+        tokens = torch.arange(per_block * GROUP).view(GROUP, per_block).t()
+        groups.append(torch.where(tokens < size, tokens, tokens[:, :1]) + start)
+    return torch.cat(groups)
 
 
 _screens: MutableMapping[torch.Tensor, _BFloat16Screen] = WeakIdKeyDictionary()
 """Weight → its screen, which a model and the same with an adapter share."""
-
-
-def _group_logits(blocks: Sequence[torch.Tensor], rows: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """Logits of the members of some groups, each after the state of its row, (groups, GROUP)."""
-    per_block = VOCABULARY_BLOCK // GROUP
-    out = blocks[0].new_empty(len(rows), GROUP)
-    numbers = groups // per_block
-    for number in sorted(set(numbers.tolist())):
-        here = (numbers == number).nonzero()[:, 0]
-        block = blocks[number].view(len(blocks[number]), -1, GROUP)
-        out[here] = block[rows[here], groups[here] % per_block]
-    return out
 
 
 def _can_screen(weight: torch.Tensor, wanted: bool | None) -> bool:

@@ -17,8 +17,9 @@ from torch.nn import functional
 from transformers.modeling_utils import AttentionInterface
 
 from jglue_app.backends.hf.engine.batched_attention import BatchedTries
+from jglue_app.backends.hf.engine.decode_step import DecodeStep
 from jglue_app.backends.hf.engine.equivalence import Unsupported
-from jglue_app.backends.hf.engine.kv_cache import DecodeStep, LayerKV
+from jglue_app.backends.hf.engine.kv_cache import LayerKV
 from jglue_app.backends.hf.engine.score_terms import NO_TERMS, ScoreTerms
 from jglue_app.backends.hf.engine.score_terms import attention as attention_with_terms
 from jglue_app.backends.hf.engine.trie import Trie

@@ -15,9 +15,10 @@ import torch
 
 from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.counters import Counters
+from jglue_app.backends.hf.engine.decode_step import DecodeStep
 from jglue_app.backends.hf.engine.equivalence import StopRequested
 from jglue_app.backends.hf.engine.generation import Generation
-from jglue_app.backends.hf.engine.kv_cache import DecodeCache, DecodeStep, LayerKV
+from jglue_app.backends.hf.engine.kv_cache import MAX_COPIED_PREFIX, DecodeCache, LayerKV
 from jglue_app.backends.hf.engine.outputs import (
     NON_FINITE,
     OUT_OF_MEMORY,
@@ -209,11 +210,12 @@ class PackedEngine:
             return self._generate_batch(batch, generations, prefix, max_new_tokens, should_stop, repetition_penalty)
 
         def batch_size(groups: Sequence[PromptGroup]) -> int:
-            rows, longest = 0, 0
+            rows, longest, rows_per_trie = 0, 0, 0
             for count, group in enumerate(groups):
                 rows += len(group.keys)
-                longest = max(longest, group.tokens)
-                kv_tokens = (count + 1) * longest + rows * max_new_tokens
+                longest, rows_per_trie = max(longest, group.tokens), max(rows_per_trie, len(group.keys))
+                copied = prefix.length if prefix.length <= MAX_COPIED_PREFIX else 0
+                kv_tokens = (count + 1) * (copied + longest + rows_per_trie * max_new_tokens)
                 if count and (rows > self._max_generations or kv_tokens > self._max_kv_tokens):
                     return count
             return len(groups)

@@ -17,6 +17,7 @@ from jglue_app.backends.hf.counters import Counters, Phase
 from jglue_app.backends.hf.engine import packed_attention
 from jglue_app.backends.hf.engine.attention_modules import AttentionModules
 from jglue_app.backends.hf.engine.batched_attention import BatchedAttention
+from jglue_app.backends.hf.engine.decode_step import DecodeStep
 from jglue_app.backends.hf.engine.equivalence import (
     DECODED,
     NotCausalError,
@@ -27,7 +28,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     stopped_between_layers,
     use_attention,
 )
-from jglue_app.backends.hf.engine.kv_cache import DecodeCache, DecodeStep, LayerKV
+from jglue_app.backends.hf.engine.kv_cache import DecodeCache, LayerKV
 from jglue_app.backends.hf.engine.lm_head import LMHead, LogitTransform
 from jglue_app.backends.hf.engine.packed_attention import ForwardContext, Segment, forward_context
 from jglue_app.backends.hf.engine.repetition_penalty import SeenTokens
@@ -173,7 +174,7 @@ class PackedModel:
 
     def decode(self, tokens: Sequence[int], step: DecodeStep) -> torch.Tensor:
         """Process new tokens of sequences that are being generated; hidden states (tokens, width)."""
-        return self._forward(tokens, step.positions.tolist(), ForwardContext(decode_step=step), "decode")
+        return self._forward(tokens, step.positions, ForwardContext(decode_step=step), "decode")
 
     def _forward(
         self,
