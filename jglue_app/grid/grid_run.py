@@ -10,9 +10,10 @@ from jglue_app.errors import JglueAppError, ModelError
 from jglue_app.grid import members
 from jglue_app.grid.grid_plan import GridPlan, weights_of
 from jglue_app.messages import Message
+from jglue_app.runs.events import Event
 from jglue_app.runs.paying import Charge, nobody_else, spent_so_far
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.runner import Event, run_plan
+from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 

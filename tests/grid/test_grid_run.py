@@ -23,8 +23,8 @@ from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import one_after_other, run_grid
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
+from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
-from jglue_app.runs.runner import Event
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.grid_panel import effects_html, grid_names
