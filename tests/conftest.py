@@ -56,6 +56,12 @@ CHAT_TEMPLATE = (
 )
 
 
+def pytest_configure() -> None:
+    """While tests are collected there is no garbage to speak of: all that is made then stays."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Nothing that lives now is looked at again by the collector of garbage.
 
@@ -64,6 +70,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 _number = itertools.count()

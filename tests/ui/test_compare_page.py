@@ -202,7 +202,7 @@ def test_stop_ends_within_two_seconds_and_the_same_settings_go_on_from_there(
 ) -> None:
     page = open_page()
     before = set(runs_dir.iterdir())
-    start(page, table("slow", "含意", 0.25), None, "JNLI", items="40")
+    start(page, table("slow", "含意", 0.5), None, "JNLI", items="40")
     page.wait_for_function(
         "/\\d+\\/40 問 · 残り約 \\d+ 秒/.test(document.querySelector('#status .jg-overall')?.innerText)"
     )
@@ -284,7 +284,7 @@ def test_what_is_opened_while_a_run_goes_on_stays_until_something_else_is(
     open_page: OpenPage, server: str, table: Tables
 ) -> None:
     page = open_page()
-    start(page, table("aside", "含意", 0.25), None, "JNLI", items="20")
+    start(page, table("aside", "含意", 0.8), None, "JNLI", items="20")
     said(page, "aside.jsonl", "first")
     choose(page, "pairs", "ベースモデルと対話モデル")
     said(page, "SmolLM2-135M-Instruct", "first")

@@ -141,13 +141,14 @@ def test_the_same_call_gives_the_command_and_the_link(client: Client) -> None:
 def test_a_run_is_stopped_by_its_owner_and_by_nobody_else(address: str, table: Tables) -> None:
     owner, stranger = Client(address, verbose=False), Client(address, verbose=False)
     job = owner.submit(
-        a_model=str(table("stoppable", "含意", 0.3)),
+        a_model=str(table("stoppable", "含意", 2.0)),
         tasks=["jnli"],
         method="generate",
         limit=40,
         api_name="/compare_models",
     )
-    while not (job.outputs() and job.outputs()[-1]["progress"]):
+    while not (job.outputs() and job.outputs()[-1]["progress"] and job.outputs()[-1]["progress"][0]["done"]):
+        assert not job.done()
         time.sleep(0.1)
     assert stranger.predict(api_name="/stop") == "You have no run going on."
     assert owner.predict(api_name="/stop").startswith("Stopping")
@@ -253,7 +254,7 @@ def lines_of(runs_dir: Path) -> int:
 @pytest.mark.slow
 def test_what_only_a_client_waits_for_ends_when_the_client_has_left(tmp_path: Path, table: Tables) -> None:
     runs_dir = tmp_path / "runs"
-    model = str(table("slow", "含意", 0.4))
+    model = str(table("slow", "含意", 1.0))
     arguments: dict[str, list[Any]] = {
         "sweep_formats": ["jsts", ["plain", "alpaca"], ["ja-labels"], 30, model, 0, "sample", 0],
         "try_prompt": ["jsts", "", str(table("slower", "含意", 60.0)), "plain", "ja-labels", 0, "sample", None, "", 0],
@@ -269,10 +270,10 @@ def test_what_only_a_client_waits_for_ends_when_the_client_has_left(tmp_path: Pa
             # The accelerator is free again: another visitor's prompt is answered in its turn.
             other = Client(address, verbose=False).predict(task="jsts", model=model, api_name="/try_prompt")
             assert other["record"]["output"]["text"] == "含意"
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 25
             before = lines_of(runs_dir)
             assert before < 20
-            time.sleep(1.5)
+            time.sleep(2.5)
             assert lines_of(runs_dir) == before
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.ui.conftest import OpenPage, Tables
-from tests.ui.driving import open_settings, said, start
+from tests.ui.driving import choose_model, finished, open_settings, said, start
 
 LONG = "x" * 3_000
 SHIFTS = """() => {
@@ -72,10 +72,8 @@ def test_a_typed_name_wins_over_the_list_unless_a_row_was_moved_to(open_page: Op
 @pytest.mark.slow
 def test_one_button_runs_stops_and_runs_and_nothing_moves(open_page: OpenPage, table: Tables) -> None:
     page = open_page()
-    open_settings(page)
-    slow, rival = table("steady", "含意", 0.6), table("rival", "矛盾", 0.0)
-    page.evaluate(SHIFTS)
-    start(page, slow, None, "JNLI", items="40")
+    # This one and the last go on until they are stopped, however long that takes.
+    start(page, table("steady", "含意", 10.0), None, "JNLI", items="40")
     page.wait_for_function("document.querySelector('#run').innerText === '止める'")
     page.wait_for_selector("#status .jg-overall")
     page.focus("#run")
@@ -92,19 +90,22 @@ def test_one_button_runs_stops_and_runs_and_nothing_moves(open_page: OpenPage, t
     assert page.evaluate("document.activeElement.id") == "run"
     said(page, "止めました")
     other.wait_for_function("document.querySelector('#run')?.innerText === '比べる'")
-    # What was finished is kept; the rest of the run is watched for shifts.
+    # A whole run is watched for shifts.
+    choose_model(page, "a-model", table("watched", "含意", 0.3))
+    said(page, "watched.jsonl", "setup")
+    page.focus("#run")
     page.evaluate(SHIFTS)
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('#run').innerText === '止める'")
-    said(page, "終わりました", seconds=60)
+    finished(page)
     assert page.evaluate("document.activeElement.id") == "run"
     assert page.inner_text("#run") == "比べる"
     assert sum(page.evaluate("window.shifts")) <= 0.1
     # Another tab with other settings takes the place of what is going on, and says so.
-    start(page, table("long", "中立", 1.0), None, "JNLI", items="40")
+    start(page, table("long", "中立", 10.0), None, "JNLI", items="40")
     page.wait_for_selector("#status .jg-overall")
     other.bring_to_front()
     open_settings(other)
-    start(other, rival, None, "JNLI")
+    start(other, table("rival", "矛盾", 0.0), None, "JNLI")
     said(other, "実行中だったほうを止め")
     said(other, "終わりました")

@@ -20,6 +20,7 @@ from tests.ui.driving import (
     shows,
     tab,
 )
+from tests.wandb_sink.known import until
 
 
 def begin(page: Page, model: Path) -> None:
@@ -29,6 +30,11 @@ def begin(page: Page, model: Path) -> None:
     only_subsets(page, "JNLI", group="full-tasks")
     generate_only(page, "full-method")
     page.click("#full-run")
+
+
+def stored(runs: Path) -> int:
+    """How many items the runs of a folder have."""
+    return sum(file.read_bytes().count(b"\n") for file in runs.glob("*/records.jsonl"))
 
 
 @pytest.mark.slow
@@ -80,12 +86,11 @@ def test_a_stopped_run_is_listed_after_a_restart_and_goes_on(
     open_page: OpenPage, tmp_path: Path, table: Tables
 ) -> None:
     port, runs = free_port(), tmp_path / "full"
-    model = table("slow-whole", "含意", 0.15)
+    model = table("slow-whole", "含意", 0.4)
     with serve(runs, port=port) as address:
         page = open_page(address=address)
         begin(page, model)
-        page.wait_for_selector("#full-status .jg-overall")
-        page.wait_for_timeout(1_500)
+        until(lambda: stored(runs) > 0, "the first item")
         page.click("#full-run")
         said(page, "止めました", "full-status")
         page.close()
@@ -129,9 +134,8 @@ def test_a_run_of_another_version_is_not_offered_to_go_on(open_page: OpenPage, t
     runs = tmp_path / "older"
     with serve(runs) as address:
         page = open_page(address=address)
-        begin(page, table("older", "含意", 0.15))
-        page.wait_for_selector("#full-status .jg-overall")
-        page.wait_for_timeout(1_000)
+        begin(page, table("older", "含意", 2.0))
+        until(lambda: stored(runs) > 0, "the first item")
         page.click("#full-run")
         page.wait_for_selector("#go-on", state="visible")
         (manifest,) = runs.glob("*/manifest.json")
