@@ -214,8 +214,8 @@ def test_what_was_sent_to_a_dying_server_is_answered_by_another_and_it_comes_bac
     check_all(collect(backend.generate(prompts(12), 4, never)), 12)
     one.requests.clear()
     one.up()
-    go_on(backend, lambda: any("番" in str(request.body) for request in one.posts))
-    work = ["番" in str(request.body) for request in one.posts]
+    go_on(backend, lambda: any("番：" in str(request.body) for request in one.posts))
+    work = ["番：" in str(request.body) for request in one.posts]
     assert any(work) and not any(work[:4]), "known questions first, then work"
     assert backend.info.left_out == ()
 
