@@ -165,10 +165,10 @@ class ServerPool:
                         raise self._none_left()
                 else:
                     none_since = None
-                    member = _choice(working, preferred, failed)
-                    if member is not None:
-                        member.in_flight += 1
-                        return member, member.breaks
+                    chosen = _choice(working, preferred, failed)
+                    if chosen is not None:
+                        chosen.in_flight += 1
+                        return chosen, chosen.breaks
                     if now >= end:
                         raise failures.timed_out(self.endpoint, lost=False)
                     if min(member.limited_for for member in working) > self.endpoint.deadline:
