@@ -113,6 +113,13 @@ def at_answer(backend: OpenAIBackend, count: int, number: int, act: Callable[[],
     yield results
 
 
+def go_on(backend: OpenAIBackend, until: Callable[[], bool]) -> None:
+    """Ask more, and look at the answers, until something is so."""
+    end = time.monotonic() + 20
+    while not until() and time.monotonic() < end:
+        check_all(collect(backend.generate(prompts(12), 4, never)), 12)
+
+
 # --- identity -------------------------------------------------------------------------------------------
 
 
@@ -204,12 +211,11 @@ def test_what_was_sent_to_a_dying_server_is_answered_by_another_and_it_comes_bac
 
     with at_answer(backend, 60, 20, one.down) as results:
         check_all(results, 60)
-    one.up()
+    check_all(collect(backend.generate(prompts(12), 4, never)), 12)
     one.requests.clear()
-    end = time.monotonic() + 20
-    while not any("番" in str(request.body) for request in one.posts) and time.monotonic() < end:
-        check_all(collect(backend.generate(prompts(12), 4, never)), 12)
-    work = ["番" in str(request.body) for request in one.posts]
+    one.up()
+    go_on(backend, lambda: any("番：" in str(request.body) for request in one.posts))
+    work = ["番：" in str(request.body) for request in one.posts]
     assert any(work) and not any(work[:4]), "known questions first, then work"
     assert backend.info.left_out == ()
 
@@ -220,13 +226,12 @@ def test_a_server_that_comes_back_with_other_weights_gets_no_work(servers: list[
     for server in (one, two):
         server.config = replace(server.config, latency=0.05)
 
-    def other_weights() -> None:
-        one.down()
-        one.model = LanguageModel("other weights")
-        one.up()
-
-    with at_answer(backend, 80, 20, other_weights) as results:
-        check_all(results, 80)
+    with at_answer(backend, 60, 20, one.down) as results:
+        check_all(results, 60)
+    check_all(collect(backend.generate(prompts(12), 4, never)), 12)
+    one.model = LanguageModel("other weights")
+    one.up()
+    go_on(backend, lambda: bool(backend.info.left_out))
     assert len(backend.info.left_out) == 1
     assert backend.info.left_out[0].startswith(one.base_url) and "otherwise than its pool" in backend.info.left_out[0]
 
@@ -238,11 +243,12 @@ def test_a_server_that_was_replaced_unnoticed_gives_no_answer(
     one, two = servers[:2]
     backend = connect([one, two])
     results = collect(backend.generate(prompts(6), 4, never))
-    two.config = replace(two.config, latency=0.1)
+    two.config = replace(two.config, latency=0.05)
     one.model = LanguageModel("other weights")
     changed = replace(one.config, answers_as="another"), replace(one.config, fingerprints=("b2",))
     one.config = changed[change == "fingerprints"]
     check_all(results | {i + 6: r for i, r in backend.generate(prompts(40)[6:], 4, never)}, 40)
+    go_on(backend, lambda: bool(backend.info.left_out))
     assert one.base_url in str(backend.info.left_out)
 
 
@@ -321,6 +327,7 @@ def test_servers_that_die_and_come_back_under_load_lose_and_double_nothing(
             server = rng.choice(servers)
             server.down()
             deaths += 1
+            ended.wait(0.1)  # So that a request meets it: no server starts in less.
             if rng.random() < 0.4:  # Another model for a while, under the same name.
                 server.model = LanguageModel("other weights")
                 server.up()

@@ -39,7 +39,8 @@ def test_it_says_first_whether_a_server_chats_and_ranks(
 
 
 def test_each_server_of_a_pool_is_shown_with_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ApiServer() as one, ApiServer() as silent, ApiServer(seed="other weights") as other:
+    chats = ApiConfig(completions=False)
+    with ApiServer(chats) as one, ApiServer(chats) as silent, ApiServer(chats, seed="other weights") as other:
         silent.down()
         path = tmp_path / "endpoints.toml"
         monkeypatch.setenv("JGLUE_ENDPOINTS", str(path))
@@ -56,4 +57,4 @@ def test_each_server_of_a_pool_is_shown_with_its_state(tmp_path: Path, monkeypat
         path.write_text(f'[own]\nbase_url = ["{one.base_url}", "{other.base_url}"]\n', "utf-8")
         refused = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
     assert isinstance(refused.exception, ModelError) and other.base_url in str(refused.exception)
-    assert "ready" in refused.stdout and "completions: answer" in "".join(refused.stdout.split("\n"))
+    assert "ready" in refused.stdout and "chat: answer" in "".join(refused.stdout.split("\n"))

@@ -24,7 +24,7 @@ from jglue_app.backends.endpoints import served_model
 from jglue_app.backends.openai_api import capabilities as kept
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.bodies import generation_body
-from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake, Interface
+from jglue_app.backends.openai_api.capabilities import Capabilities, Handshake
 from jglue_app.backends.openai_api.connection import Connection, connect, forget, what_it_can
 from jglue_app.backends.openai_api.failures import RequestError
 from jglue_app.backends.openai_api.next_tokens import next_tokens
@@ -32,6 +32,7 @@ from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.pool_handshake import ServerState, survey
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
+from jglue_app.backends.openai_api.refusals import refuse_what_it_cannot
 from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
 from jglue_app.messages import Joined
@@ -233,62 +234,10 @@ class OpenAIBackend:
     def check(self, prompt: PromptSpec, decoding: Decoding, *, ranks: bool) -> None:
         """Refuse what the server cannot do; see `types.ServerBackend`."""
         self._text_follows, self._unrecorded = decoding.method == "both", {}
-        name, chat = self._served.id, prompt.format == "chat"
-        turns = chat and not self._renders
-        interface = self._can.chat if turns else self._can.completions
-        if chat and interface is None:
-            raise InputError(
-                "{model} answers no chats: its server has no chat/completions. Choose another format, such as plain, "
-                "or name its tokenizer in endpoints.toml.",
-                model=name,
-            )
-        if interface is None:
-            raise InputError(
-                "{model} answers chats only: its server has no completions. Choose the format chat (--format chat).",
-                model=name,
-            )
-        if self._can.applies_template and not turns:
-            raise InputError(
-                "The server of {model} puts a chat template around every text, so that the format {format} would not "
-                "be what the model sees. Choose the format chat (--format chat).",
-                model=name,
-                format=prompt.format,
-            )
-        if decoding.method != "choose":
-            self._check_generation(prompt, decoding, interface, turns)
-        ways = ways_to_rank(self._can, turns)
-        if ranks and decoding.method != "generate" and not ways:
-            raise InputError(
-                "{model} cannot rank answers: its server gives no log-probabilities of a prompt, nor of the most "
-                "likely first tokens. Choose the method generate (--method generate).",
-                model=name,
-            )
-        approximate = ranks and decoding.method != "generate" and ways == FIRST_TOKEN
+        turns = prompt.format == "chat" and not self._renders
+        refuse_what_it_cannot(self._served, self._can, prompt, decoding, ranks=ranks, turns=turns)
+        approximate = ranks and decoding.method != "generate" and ways_to_rank(self._can, turns) == FIRST_TOKEN
         self.info = replace(self.info, ranking=FIRST_TOKEN if approximate else "")
-
-    def _check_generation(self, prompt: PromptSpec, decoding: Decoding, interface: Interface, turns: bool) -> None:
-        name = self._served.id
-        penalties = {decoding.repetition_penalty, *(value for _, value in decoding.repetition_penalty_by_task)}
-        if penalties != {1.0} and not interface.repetition_penalty:
-            raise InputError(
-                "The server of {model} does not apply a repetition penalty. Leave --repetition-penalty out (1).",
-                model=name,
-            )
-        if not turns:
-            return
-        if prompt.thinking == "on" and self._served.facts.thinking is None and not interface.reasoning:
-            raise InputError(
-                "How {model} is told to think is not described. Set thinking in endpoints.toml (reasoning_effort, "
-                "chat_template_kwargs or enable_thinking), or leave --thinking out.",
-                model=name,
-            )
-        thinks = prompt.thinking == "on" or interface.reasoning
-        if thinks and not decoding.max_thinking_tokens:
-            raise InputError(
-                "{model} thinks before it answers, and the limit on new tokens is too small for that. Give the thought "
-                "tokens of its own, such as --max-thinking-tokens 2048.",
-                model=name,
-            )
 
     def estimate(self, prompts: Sequence[Prompt], max_new_tokens: int, *, generating: bool, choosing: bool) -> Usage:
         """Most that prompts would take; see `types.PaidBackend`."""

@@ -19,8 +19,9 @@ NEW_SHARE = 0.2
 LIMIT_PAUSE_S, MAX_LIMIT_PAUSE_S = 0.5, 30.0
 """Without work after a 429 that does not say how long to wait, and the most that this doubles to."""
 
-MOMENT_S = 60
-"""Without work, after which known questions come first again."""
+MOMENT_S = 10
+"""Without work, after which known questions come first again: a server takes longer to start anew with other weights,
+and one that is restarted under load is noticed by its broken connections."""
 
 State = Literal["unchecked", "ready", "down", "refused"]
 
