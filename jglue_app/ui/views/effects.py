@@ -209,8 +209,8 @@ def _stability(one: Stability, effects: MetricEffects, table: EffectTable, lang:
 
 
 def _notices(main: Iterable[MetricEffects], lang: str) -> list[str]:
-    return list(
-        dict.fromkeys(
-            named(_metric(effects, lang), say(notice, lang), lang) for effects in main for notice in effects.notices
-        )
-    )
+    found: dict[str, list[str]] = {}
+    for effects in main:
+        for notice in effects.notices:
+            found.setdefault(say(notice, lang), []).append(_metric(effects, lang))
+    return [named(listed(metrics, lang), notice, lang) for notice, metrics in found.items()]
