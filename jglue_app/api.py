@@ -379,7 +379,7 @@ def grid(
         if estimate.costs and allowed is None:
             raise no_budget(estimate.costs[0])
         make = execute or one_after_other(settings, owned, budget=allowed)
-        for event in run_grid(planned, settings, make):
+        for event in run_grid(planned, settings, make, estimate.left):
             if event.kind == "notice":
                 notify(event.message)
     finally:

@@ -59,6 +59,8 @@ class GridEstimate:
     """In the order in which they are loaded, those of which something is left."""
     costs: tuple[CostEstimate, ...] = ()
     """Of each paid model, at most."""
+    left: tuple[Plan, ...] = ()
+    """The plans of which something is left, in the order in which they run."""
 
     @property
     def seconds(self) -> float | None:
@@ -186,6 +188,7 @@ def estimate_grid(planned: GridPlan, settings: Settings, pool: ModelPool, device
         items=sum(plan.total for plan in planned.plans),
         items_left=sum(counts),
         models=tuple(models),
+        left=tuple(planned.plans[i] for i in open_),
         costs=tuple(_costs([planned.plans[i] for i in open_], [stores[i] for i in open_], pool)),
     )
 

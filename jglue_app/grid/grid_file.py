@@ -25,18 +25,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jglue_app.data.toml_text import load_toml
 from jglue_app.errors import InputError, UnknownNameError, reason_of
-from jglue_app.messages import Joined, Message, mark
-from jglue_app.prompts.styles import load_style
-from jglue_app.runs.request import RunRequest, Side
-from jglue_app.runs.request_checks import read_values
-from jglue_app.runs.request_options import Option, as_text, options
+from jglue_app.grid.factors import PROTOCOL, GridFactor, option_names, option_of, read_factor, read_value
+from jglue_app.messages import Joined, Message
 from jglue_app.scoring.protocols import get_protocol
 
 MAX_BYTES = 1_000_000
@@ -48,42 +45,7 @@ MAX_EXCLUSIONS = 100
 MAX_NAME = 60
 """Characters of a grid's name."""
 NAME = re.compile(r"\w[\w.-]*")
-PROTOCOL = "protocol"
-"""Also a factor: options that no other one names are then as each protocol's own system has them."""
 KEYS = ("name", PROTOCOL, "max_runs", "run", "factors", "exclude")
-NO_FACTORS = {
-    "budget": mark("the budget is that of all runs of the grid together"),
-    "limit": mark("a run with a higher limit is the same run with more items"),
-}
-"""Options that stand in `[run]` alone → why."""
-
-Group = Literal["model", "prompt", "answering", "questions"]
-"""What a factor changes: which model answers, what it is shown, how it answers, or which items it is asked."""
-GROUPS: Mapping[str, Group] = {
-    "Prompt": "prompt",
-    "Answering": "answering",
-    "Model and machine": "model",
-    "Questions": "questions",
-}
-"""Panel of an option → group; the model itself is in no panel."""
-REPLICATES = ("style", "shot_seed", "seed", "system")
-"""Factors whose levels stand for others that might as well have been taken: wordings, and seeds."""
-
-
-@dataclass(frozen=True, slots=True)
-class GridFactor:
-    """An option with several values."""
-
-    name: str
-    group: Group
-    values: tuple[Hashable, ...]
-    levels: tuple[str, ...]
-    """The same as texts."""
-
-    @property
-    def is_replicate(self) -> bool:
-        """Whether its levels are a sample of those that might have been taken."""
-        return self.name in REPLICATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +71,6 @@ class GridFile:
     def is_excluded(self, levels: Mapping[str, str]) -> bool:
         """Whether a combination (factor → level) is left out."""
         return any(all(levels[name] in those for name, those in one.items()) for one in self.exclusions)
-
-
-def option_of(name: str) -> Option | None:
-    """An option of a run by its name, with underscores or hyphens; None if there is none."""
-    name = name.replace("-", "_")
-    return options(Side).get(name) or options(RunRequest).get(name)
-
-
-def option_names() -> list[str]:
-    """The names of all options of a run."""
-    return [*options(Side), *options(RunRequest)]
 
 
 def read_grid(path: Path) -> GridFile:
@@ -182,8 +133,8 @@ def _grid(table: Mapping[str, Any], path: Path) -> GridFile:
         )
     max_runs, excluded = _max_runs(table.get("max_runs", MAX_RUNS), path), table.get("exclude", [])
     _require_few(given, max_runs, path, excluding=bool(excluded))
-    factors = tuple(_factor(name, values, path) for name, values in given.items())
-    values = {name: _value(name, value, f"[run] {name}", path)[0] for name, value in common.items()}
+    factors = tuple(read_factor(name, values, path) for name, values in given.items())
+    values = {name: read_value(name, value, f"[run] {name}", path)[0] for name, value in common.items()}
     return GridFile(
         name=_name(table.get("name", path.stem), path),
         protocol=protocol,
@@ -255,56 +206,6 @@ def _options(table: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
     return found
 
 
-def _factor(name: str, values: object, path: Path) -> GridFactor:
-    if name in NO_FACTORS:
-        raise InputError(
-            "{path}: {name} is no factor: {why}. It stands in [run].",
-            path=path,
-            name=name,
-            why=Message(NO_FACTORS[name]),
-        )
-    if not isinstance(values, list) or not values:
-        raise InputError(
-            "{path}: [factors] {name} takes a list of values in brackets. A single one stands in [run].",
-            path=path,
-            name=name,
-        )
-    pairs = [_value(name, value, f"[factors] {name}", path) for value in values]
-    levels = [level for _, level in pairs]
-    if len(set(levels)) < len(levels):
-        twice = next(level for level in levels if levels.count(level) > 1)
-        raise InputError("{path}: [factors] {name} has {level!r} twice. Leave one.", path=path, name=name, level=twice)
-    return GridFactor(name, group_of(name), tuple(value for value, _ in pairs), tuple(levels))
-
-
-def group_of(name: str) -> Group:
-    """What a factor changes, by the panel of its option."""
-    if name == PROTOCOL:
-        return "prompt"
-    option = option_of(name)
-    return GROUPS.get(option.traits.panel, "model") if option else "model"
-
-
-def _value(name: str, value: object, where: str, path: Path) -> tuple[Any, str]:
-    """A value as its option takes it, and as a text; "" and 0 are none where an option may have none."""
-    if name == PROTOCOL:
-        if not isinstance(value, str):
-            raise InputError("{path}: {where} takes names of protocols.", path=path, where=where)
-        return get_protocol(value).name, value
-    option = option_of(name)
-    assert option is not None
-    if option.optional and value in ("", 0) and not isinstance(value, bool):
-        return None, "none"
-    model: type = Side if name in options(Side) else RunRequest
-    try:
-        checked = getattr(read_values(model, {name: value}, "program"), name)
-        if name == "style":
-            load_style(checked)
-    except InputError as e:
-        raise InputError("{path}: {where}: {sentence}", path=path, where=where, sentence=e.message) from e
-    return checked, as_text(option, checked) or '""'
-
-
 def _exclusions(given: object, factors: tuple[GridFactor, ...], path: Path) -> Iterator[Mapping[str, frozenset[str]]]:
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
         raise InputError("{path}: exclusions are tables, each under [[exclude]].", path=path)
@@ -338,7 +239,7 @@ def _exclusions(given: object, factors: tuple[GridFactor, ...], path: Path) -> I
 
 def _excluded(factor: GridFactor, value: object, where: str, path: Path) -> str:
     """A level that an exclusion names; raises InputError where the factor has no such level."""
-    level = _value(factor.name, value, f"{where} {factor.name}", path)[1]
+    level = read_value(factor.name, value, f"{where} {factor.name}", path)[1]
     if level not in factor.levels:
         raise InputError(
             "{path}: {where} matches nothing: {name} has no level {level!r}, but {levels}.",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from jglue_app.data.files import Progress
 from jglue_app.errors import InputError
-from jglue_app.grid.grid_file import PROTOCOL, GridFile
+from jglue_app.grid.factors import PROTOCOL
+from jglue_app.grid.grid_file import GridFile
 from jglue_app.messages import Joined
 from jglue_app.runs import presets
 from jglue_app.runs.plan import Plan, SharedFiles

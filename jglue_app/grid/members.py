@@ -21,7 +21,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from jglue_app.errors import StoreError, UnknownNameError, reason_of
-from jglue_app.grid.grid_file import NAME, Group
+from jglue_app.grid.factors import Group
+from jglue_app.grid.grid_file import NAME
 from jglue_app.grid.grid_plan import GridPlan
 from jglue_app.runs.serialization import dumps
 from jglue_app.settings import Settings

@@ -7,7 +7,7 @@ examples that it has none of) has that factor's mean.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,7 +64,7 @@ def design_of(factors: Sequence[EffectFactor], rows: Sequence[Levels]) -> Design
     design.means = _level_means(design, everything)
     for factor in design.factors:
         if factor.replicate:
-            kept = [np.array([row[factor.name] != level for row in rows]) for level in factor.levels]
+            kept = [np.array([row.get(factor.name) != level for row in rows]) for level in factor.levels]
             design.means_without[factor.name] = [_level_means(design, keep) for keep in kept]
     return design
 
@@ -117,7 +117,8 @@ def _level_means(design: Design, keep: NDArray[np.bool_]) -> dict[str, Floats]:
     found = {factor.name: np.full((len(factor.levels), len(keep)), np.nan) for factor in design.factors}
     if not rows:
         return found
-    columns, places, width = [np.ones((len(rows), 1))], {}, 1
+    columns, width = [np.ones((len(rows), 1))], 1
+    places: dict[str, tuple[list[str], int]] = {}
     for factor in design.factors:
         there = {row.get(factor.name) for row in rows}
         levels = [level for level in factor.levels if level in there]
@@ -130,9 +131,9 @@ def _level_means(design: Design, keep: NDArray[np.bool_]) -> dict[str, Floats]:
     projection = inverse @ matrix
     for factor in design.factors:
         levels, start = places[factor.name]
+        middle = _middle(factor, design.factors, rows, places, width)
         for level in levels:
-            wanted = np.zeros(width)
-            wanted[0] = 1.0
+            wanted = middle.copy()
             if len(levels) > 1:
                 wanted[start : start + len(levels) - 1] = _coded(levels, [level])[0]
             # What the runs do not determine is not in the space of their rows.
@@ -141,3 +142,26 @@ def _level_means(design: Design, keep: NDArray[np.bool_]) -> dict[str, Floats]:
                 found[factor.name][place] = 0.0
                 found[factor.name][place, keep] = wanted @ inverse
     return found
+
+
+def _middle(
+    factor: EffectFactor,
+    factors: Sequence[EffectFactor],
+    rows: Sequence[Levels],
+    places: Mapping[str, tuple[list[str], int]],
+    width: int,
+) -> Floats:
+    """The columns of a run with the mean of every other factor: over the levels with which a factor can go together, as
+    there is no seed of examples without examples."""
+    middle = np.zeros(width)
+    middle[0] = 1.0
+    concerned = [row for row in rows if row.get(factor.name) is not None]
+    if len(concerned) == len(rows):  # All levels: their columns add up to 0.
+        return middle
+    for other in factors:
+        levels, start = places[other.name]
+        beside = {row.get(other.name) for row in concerned}
+        if other.name != factor.name and len(levels) > 1 and beside != {None}:
+            coded = _coded(levels, [level for level in levels if level in beside])
+            middle[start : start + len(levels) - 1] = coded.mean(axis=0)
+    return middle

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jglue_app.errors import InputError
-from jglue_app.grid.grid_file import GridFile, group_of, option_names, read_grid
+from jglue_app.grid.factors import group_of, option_names
+from jglue_app.grid.grid_file import GridFile, read_grid
 from jglue_app.grid.grid_plan import combinations, plan_grid, request_of
 from jglue_app.runs import presets
 from jglue_app.runs.request import RunRequest, Side

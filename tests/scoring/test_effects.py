@@ -202,6 +202,8 @@ def test_a_seed_concerns_only_runs_with_examples() -> None:
     assert shares[("shot_seed",)] == pytest.approx(0.02 / total)
     assert shares[("shots",)] == pytest.approx((total - 0.02) / total)
     assert means(effects, "shots") == pytest.approx({"1": 0.4, "2": 0.6})
+    # The mean of a seed is of the runs that it concerns, not of half of those without examples.
+    assert means(effects, "shot_seed") == pytest.approx({"0": 0.5, "1": 0.6, "2": 0.7})
     assert {share.term: share.df for share in effects.shares}[("shots", "shot_seed")] == 0
 
 

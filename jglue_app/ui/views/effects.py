@@ -54,7 +54,6 @@ WORDS = {
     "beyond": Message("beyond items"),
     "lowest": Message("Lowest"),
     "highest": Message("Highest"),
-    "best": Message("Best under so many prompts"),
     "metric": Message("Metric"),
 }
 
@@ -204,13 +203,15 @@ def _stability(one: Stability, effects: MetricEffects, table: EffectTable, lang:
         "lowest_run": of_run(one.lowest_run),
         "highest": number(one.highest),
         "highest_run": of_run(one.highest_run),
-        "best": "" if one.best is None else percent(one.best, lang),
+        "best": ""
+        if one.best is None
+        else say(Message("best under {share} of the prompts", share=percent(one.best, lang)), lang),
     }
 
 
 def _notices(main: Iterable[MetricEffects], lang: str) -> list[str]:
-    return list(
-        dict.fromkeys(
-            named(_metric(effects, lang), say(notice, lang), lang) for effects in main for notice in effects.notices
-        )
-    )
+    found: dict[str, list[str]] = {}
+    for effects in main:
+        for notice in effects.notices:
+            found.setdefault(say(notice, lang), []).append(_metric(effects, lang))
+    return [named(listed(metrics, lang), notice, lang) for notice, metrics in found.items()]
