@@ -36,7 +36,7 @@ def reviews(path: Path, items: int) -> Path:
     """A file of MARC-ja items of the usual length."""
     text = "この商品を買って一週間使いました。色も形も写真のとおりで、届くのも早かったです。"
     rows = [
-        {"review_id": str(n), "sentence": f"{n} 番目の感想です。{text * 3}", "label": ("positive", "negative")[n % 2]}
+        {"review_id": str(n), "sentence": f"{n} 番目の感想です。{text}", "label": ("positive", "negative")[n % 2]}
         for n in range(items)
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
@@ -81,7 +81,7 @@ def speedup(settings: Settings, folder: Path, items: int, workers: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tokenizer = _tokenizer(bos=True, pad=True, chat=False, appends_eos=False)
-    sizes = {"hidden_size": 512, "intermediate_size": 2_048, "num_hidden_layers": 6, "num_attention_heads": 8}
+    sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
     config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=2_048, initializer_range=0.1, **sizes)
     LlamaForCausalLM(config).save_pretrained(folder / "llama")
     tokenizer.save_pretrained(folder / "llama")
