@@ -27,6 +27,9 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # As in later versions: without it Ray warns of the change.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # What it tells of lost workers goes to standard output, which is for results; notices of ours say the same.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 """Variables for Ray, where they are not set."""
 LOCAL_ENVIRONMENT = {**ENVIRONMENT, "RAY_AUTH_MODE": "token"}

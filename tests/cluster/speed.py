@@ -4,7 +4,7 @@
 
 Needs ray, and as many idle cores as workers. Two loads: a Llama of random weights, which keeps one core busy in one
 process and in each worker; and a table of answers that takes no time, at batches of 64, which shows what an item costs
-on its way. Seconds are from the first record to the last.
+on its way.
 """
 
 from __future__ import annotations
@@ -44,9 +44,15 @@ def reviews(path: Path, items: int) -> Path:
 
 
 def span(events: Iterator[Event]) -> float:
-    """Seconds from the first record to the last."""
-    moments = [time.perf_counter() for event in events if event.kind == "record"]
-    return moments[-1] - moments[0]
+    """Seconds from the last notice before the first record, when a first process has loaded the model, to the last
+    record."""
+    began, last = 0.0, 0.0
+    for event in events:
+        if event.kind == "record":
+            last = time.perf_counter()
+        elif not last:
+            began = time.perf_counter()
+    return last - began
 
 
 def both(settings: Settings, plan: Plan, folder: Path, options: RayOptions) -> tuple[float, float]:

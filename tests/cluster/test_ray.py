@@ -55,7 +55,7 @@ def undisturbed(settings: Settings, plan: Plan, tmp_path: Path) -> Settings:
 
 
 def test_two_workers_store_what_one_process_would_and_a_killed_one_loses_nothing(
-    settings: Settings, tmp_path: Path
+    settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = table(tmp_path / "table.jsonl", seconds=0.05)
     plans = [
@@ -69,6 +69,7 @@ def test_two_workers_store_what_one_process_would_and_a_killed_one_loses_nothing
             killed = killed or (len(seen) > 10 and kill_worker())
     assert killed
     assert actors() == []  # No process of a worker is left.
+    assert capfd.readouterr().out == ""  # It is for results.
     assert len(seen) == len(set(seen)) == sum(plan.total for plan in plans)
     for plan in plans:
         assert sorted(written(settings, plan)) == sorted(wanted(plan))
