@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,15 +43,10 @@ def reviews(path: Path, items: int) -> Path:
 
 
 def span(events: Iterator[Event]) -> float:
-    """Seconds from the last notice before the first record, when a first process has loaded the model, to the last
-    record."""
-    began, last = 0.0, 0.0
-    for event in events:
-        if event.kind == "record":
-            last = time.perf_counter()
-        elif not last:
-            began = time.perf_counter()
-    return last - began
+    """Seconds in which the items of a run were answered, once a model was loaded and the prompts were there."""
+    last = [event for event in events if event.kind == "record"][-1]
+    assert last.items_per_s is not None
+    return last.done / last.items_per_s
 
 
 def both(settings: Settings, plan: Plan, folder: Path, options: RayOptions) -> tuple[float, float]:
