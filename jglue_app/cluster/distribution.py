@@ -180,7 +180,8 @@ class Distribution:
         """What a worker says while it loads a model. Others may have answered meanwhile what it was loaded for."""
         if isinstance(reply, Said) and reply.message not in self._said:
             self._said.add(reply.message)  # Of several workers that load one model the first is enough.
-            yield self._notice(reply.message)
+            assert worker.part is not None
+            yield self._notice(reply.message, self._subsets.told_of(worker.part))
         elif isinstance(reply, Failed):
             yield from self._refuse(worker, error_at(worker.host, reply.error))
         elif isinstance(reply, Loaded):

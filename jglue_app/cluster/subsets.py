@@ -92,6 +92,11 @@ class Subsets:
         """The subset of a part."""
         return self._left[id(part)]
 
+    def told_of(self, part: Part) -> OpenSubset:
+        """What a notice about a part is about: its subset, or the first one where nothing is left of that."""
+        subset = self._left.get(id(part))
+        return subset.open if subset is not None else self.first
+
     def begin(self, subset: Subset) -> bool:
         """Hold the run's folder and see what is left; whether there is anything.
 
