@@ -29,7 +29,6 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # What it tells of lost workers goes to standard output, which is for results; notices of ours say the same.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
-    "RAY_BACKEND_LOG_LEVEL": "error",
 }
 """Variables for Ray, where they are not set."""
 LOCAL_ENVIRONMENT = {**ENVIRONMENT, "RAY_AUTH_MODE": "token"}
