@@ -27,6 +27,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # As in later versions: without it Ray warns of the change.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # What it tells of lost workers goes to standard output, which is for results; notices of ours say the same.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
 """Variables for Ray, where they are not set."""
 LOCAL_ENVIRONMENT = {**ENVIRONMENT, "RAY_AUTH_MODE": "token"}
@@ -70,18 +72,17 @@ def node_sizes(ray: Any) -> list[NodeSize]:
 
 def _connect(ray: Any, options: RayOptions) -> None:
     address = options.address
-    if address != LOCAL:
-        _require_answer(address)
+    listens = address != LOCAL and _require_answer(address)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except ray.exceptions.AuthenticationError as e:
-        raise InputError(
-            "The Ray cluster ({address}) asks for another token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH to what its machines have.",
-            address=address,
-        ) from e
-    except ConnectionError as e:
+    except (ConnectionError, ray.exceptions.AuthenticationError) as e:
+        if listens or isinstance(e, ray.exceptions.AuthenticationError):
+            raise InputError(
+                "The Ray cluster ({address}) does not let this process in. Set RAY_AUTH_MODE, and RAY_AUTH_TOKEN or "
+                "RAY_AUTH_TOKEN_PATH, as on its machines.",
+                address=address,
+            ) from e
         raise InputError(
             "There is no Ray cluster ({address}). Start one with `ray start --head`, name the address of its head "
             "node, or leave it to this machine: --ray local.",
@@ -101,12 +102,13 @@ def _connect(ray: Any, options: RayOptions) -> None:
         raise NetworkError("Ray cannot be started ({reason}).", reason=first_line(e)) from e
 
 
-def _require_answer(address: str) -> None:
-    """Raise NetworkError where nothing listens at the head node's address."""
+def _require_answer(address: str) -> bool:
+    """Whether something listens at the head node's address, as far as that is known; raises NetworkError if nothing
+    does."""
     address = _noted_address() if address == AUTO else address
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        return  # Ray finds it by itself, or says that there is none.
+        return False  # Ray finds it by itself, or says that there is none.
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
     except (OSError, OverflowError) as e:
@@ -116,6 +118,7 @@ def _require_answer(address: str) -> None:
             address=address,
             reason=reason_of(e),
         ) from e
+    return True
 
 
 def _noted_address() -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from dataclasses import fields
 
 from jglue_app.cluster.batches import Part, batch_size, choose_part, workers_wanted
 from jglue_app.cluster.jobs import Answer, Answered, Failed, Load, Loaded, Prepare, Prepared, Reply, Said
 from jglue_app.cluster.options import LOCAL, RayOptions, WorkerSize
+from jglue_app.cluster.subsets import Subset, Subsets
 from jglue_app.cluster.versions import require_same_versions
 from jglue_app.cluster.worker import process_facts
 from jglue_app.cluster.workers import Happened, RemoteWorker, Workers
@@ -20,8 +19,6 @@ from jglue_app.messages import Message
 from jglue_app.runs.ends import OpenSubset
 from jglue_app.runs.events import Event
 from jglue_app.runs.sessions import Session
-from jglue_app.runs.subset_run import SubsetRun
-from jglue_app.runs.writer import RunWriter
 from jglue_app.settings import Settings
 from jglue_app.types import ModelInfo, ModelSpec
 
@@ -37,24 +34,6 @@ WAIT_NOTICE_S = 10.0
 """After so long without a worker it is said what is waited for."""
 OF_THE_MACHINE = ("device", "memory_bytes", "engine", "engine_reason", "answered_by")
 """What may differ between two workers with one model."""
-
-
-class _Described(NamedTuple):
-    """A model elsewhere, for the manifest."""
-
-    info: ModelInfo
-
-
-@dataclass(slots=True, eq=False)
-class _Subset:
-    """A subset of a plan, on its way."""
-
-    open: OpenSubset
-    part: Part
-    run: SubsetRun | None = None
-    """Once it has been begun."""
-    engines: set[tuple[object, ...]] = field(default_factory=set)
-    """Ways in which prompts have gone through the model, as far as the manifest has them."""
 
 
 class Distribution:
@@ -79,15 +58,9 @@ class Distribution:
         settings: Settings,
         should_stop: Callable[[], bool],
     ) -> None:
-        self._sessions, self._workers, self._size = sessions, workers, size
+        self._subsets = Subsets(subsets, sessions)
+        self._workers, self._size = workers, size
         self._options, self._settings, self._should_stop = options, settings, should_stop
-        self._subsets = {
-            id(part): _Subset(subset, part)
-            for subset in subsets
-            for part in [Part(subset.plan.spec.model, len(subset.plan.items[subset.name]))]
-        }
-        self._writers: dict[str, tuple[RunWriter, contextlib.ExitStack]] = {}
-        """Run id → the writer that holds its folder."""
         self._here = process_facts()
         self._most = size.most
         self._infos: dict[ModelSpec, ModelInfo] = {}
@@ -103,11 +76,11 @@ class Distribution:
         """Notices and records, each record once it is stored."""
         began, told = time.monotonic(), False
         try:
-            while self._parts and not self._should_stop():
+            while self._subsets.parts and not self._should_stop():
                 self._scale()
                 for worker in [w for w in self._workers.all if w.state == "idle"]:
                     self._assign(worker)
-                if not self._parts:
+                if not self._subsets.parts:
                     return
                 for happened in self._workers.happenings(LOOK_S):
                     yield from self._handle(happened)
@@ -119,18 +92,11 @@ class Distribution:
                 yield from self._end_early()
         finally:
             self._workers.close()
-            with contextlib.ExitStack() as stack:
-                for _, opened in self._writers.values():
-                    stack.push(opened)
-
-    @property
-    def _parts(self) -> list[Part]:
-        """The parts of which something is left."""
-        return [subset.part for subset in self._subsets.values()]
+            self._subsets.close()
 
     def _scale(self) -> None:
         """Start workers for what waits, and end those beyond the smallest number that have nothing to do."""
-        wanted = min(self._most, max(self._size.least, workers_wanted(self._parts)))
+        wanted = min(self._most, max(self._size.least, workers_wanted(self._subsets.parts)))
         for _ in range(wanted - len(self._workers.all)):
             self._workers.start()
         spare = [w for w in self._workers.all if w.state == "starting"] + [
@@ -144,10 +110,10 @@ class Distribution:
         self._started = self._started or self._may_start(worker)
         while True:
             holders = Counter(w.model for w in self._workers.all if w is not worker and w.model is not None)
-            part = choose_part(self._parts, worker.model, holders, lambda _: self._started)
+            part = choose_part(self._subsets.parts, worker.model, holders, lambda _: self._started)
             if part is None:
                 return
-            subset = self._subsets[id(part)]
+            subset = self._subsets.of(part)
             spec = subset.open.plan.spec
             if worker.model != part.model or worker.info is None:
                 worker.model, worker.info = part.model, None
@@ -164,7 +130,7 @@ class Distribution:
                 job = Answer(spec, subset.open.name, prompts, limits)
                 self._workers.send(worker, job, part, prompts)
                 return
-            if self._begin(subset):
+            if self._subsets.begin(subset):
                 part.state = "preparing"
                 assert subset.run is not None
                 items = tuple(subset.run.remaining)
@@ -181,26 +147,6 @@ class Distribution:
             return False
         loaded = sum(w.info is not None for w in self._workers.all)
         return loaded >= self._size.least or time.monotonic() - self._first_loaded > GATHER_S
-
-    def _begin(self, subset: _Subset) -> bool:
-        """Lock the run's folder and see what is left; whether there is anything."""
-        side, plan, name = subset.open
-        session = self._sessions[id(plan)]
-        if plan.spec.spec_id not in self._writers:
-            stack = contextlib.ExitStack()
-            self._writers[plan.spec.spec_id] = stack.enter_context(session.store.writing()), stack
-        subset.run = SubsetRun.begin(side, plan, name, session, self._writers[plan.spec.spec_id][0])
-        if subset.run.remaining:
-            return True
-        self._finish(subset)
-        return False
-
-    def _finish(self, subset: _Subset) -> None:
-        """Nothing is left of a subset; with the last one of a run its folder is given free."""
-        del self._subsets[id(subset.part)]
-        run_id = subset.open.plan.spec.spec_id
-        if all(other.open.plan.spec.spec_id != run_id for other in self._subsets.values()):
-            self._writers.pop(run_id)[1].close()
 
     # --- what comes from workers ---
 
@@ -220,25 +166,30 @@ class Distribution:
 
     def _reply(self, worker: RemoteWorker, reply: Reply) -> Iterator[Event]:
         assert worker.part is not None
-        subset = self._subsets[id(worker.part)]
-        if isinstance(reply, Said):
-            if reply.message not in self._said:  # Of several workers that load one model the first is enough.
-                self._said.add(reply.message)
-                yield self._notice(reply.message, subset.open)
+        if isinstance(worker.job, Load):
+            yield from self._loading(worker, reply)
+        elif isinstance(reply, Prepared):
+            assert worker.info is not None
+            yield from self._subsets.of(worker.part).prepared(reply, worker.info, worker.machine)
+        elif isinstance(reply, Answered):
+            yield from self._answered(worker, self._subsets.of(worker.part), reply)
+        elif isinstance(reply, Failed):
+            raise reply.error
+
+    def _loading(self, worker: RemoteWorker, reply: Reply) -> Iterator[Event]:
+        """What a worker says while it loads a model. Others may have answered meanwhile what it was loaded for."""
+        if isinstance(reply, Said) and reply.message not in self._said:
+            self._said.add(reply.message)  # Of several workers that load one model the first is enough.
+            assert worker.part is not None
+            yield self._notice(reply.message, self._subsets.told_of(worker.part))
+        elif isinstance(reply, Failed):
+            yield from self._refuse(worker, error_at(worker.host, reply.error))
         elif isinstance(reply, Loaded):
             worker.info, worker.machine, self._fruitless = reply.info, dict(reply.machine), 0
             try:
                 self._require_same_model(worker)
             except JglueAppError as e:
                 yield from self._refuse(worker, e)
-        elif isinstance(reply, Prepared):
-            yield from self._prepared(worker, subset, reply)
-        elif isinstance(reply, Answered):
-            yield from self._answered(worker, subset, reply)
-        elif isinstance(worker.job, Load):
-            yield from self._refuse(worker, error_at(worker.host, reply.error))
-        elif isinstance(reply, Failed):
-            raise reply.error
 
     def _require_same_model(self, worker: RemoteWorker) -> None:
         """Refuse a worker whose model is not that of the others; raises ModelError."""
@@ -256,36 +207,20 @@ class Distribution:
                     here=getattr(first, name),
                 )
 
-    def _prepared(self, worker: RemoteWorker, subset: _Subset, reply: Prepared) -> Iterator[Event]:
-        assert subset.run is not None and worker.info is not None
-        subset.part.prepared(reply.prompts, reply.limits)
-        subset.run.describe(_Described(worker.info), reply.prompts[0], worker.machine)
-        subset.engines.add(_engine(worker.info))
-        yield from subset.run.notes(reply.prompts[0])
-        subset.run.start()
-
-    def _answered(self, worker: RemoteWorker, subset: _Subset, reply: Answered) -> Iterator[Event]:
-        run = subset.run
-        assert run is not None
+    def _answered(self, worker: RemoteWorker, subset: Subset, reply: Answered) -> Iterator[Event]:
         records = [record for record in reply.records if record.item_id in worker.sent]
-        run.writer.append(records)
-        if _engine(reply.info) not in subset.engines:
-            subset.engines.add(_engine(reply.info))
-            run.describe(_Described(reply.info), machine=worker.machine)
-        subset.part.fruitless = 0
+        subset.store(records, reply.info, worker.machine)
         worker.answered += len(records)
         for record in records:
             del worker.sent[record.item_id]
-        for record in records:
-            yield run.count(record)
+        yield from subset.count(records)
 
     def _end_of_batch(self, worker: RemoteWorker) -> None:
         """All replies to a batch are there; what it has not answered is handed out again."""
         part = worker.part
         assert part is not None
-        subset = self._subsets[id(part)]
-        assert subset.run is not None
-        subset.run.writer.sync()
+        subset = self._subsets.of(part)
+        subset.sync()
         part.give_back(worker.sent.values())
         seconds = time.monotonic() - worker.since
         if worker.answered and seconds > 0:
@@ -294,13 +229,12 @@ class Distribution:
             self._fruitless_batch(part, subset.open, Message("no answer"))
         worker.job, worker.sent = None, {}
         if part.is_done:
-            self._finish(subset)
+            self._subsets.finish(subset)
 
     def _died(self, worker: RemoteWorker, reason: str) -> Iterator[Event]:
         """Hand out again what a worker had that has ended by itself, or with its machine."""
         part = worker.part if worker.state == "busy" else None
-        subset = self._subsets.get(id(part)) if part is not None else None
-        if part is None or subset is None or not isinstance(worker.job, Answer):
+        if part is None or not isinstance(worker.job, Answer):
             if part is not None and isinstance(worker.job, Prepare):
                 part.state = "new"
             self._fruitless += 1
@@ -312,6 +246,7 @@ class Distribution:
                     reason=reason,
                 )
             return
+        subset = self._subsets.of(part)
         part.give_back(worker.sent.values())
         if not worker.answered:
             self._fruitless_batch(part, subset.open, reason)
@@ -322,7 +257,7 @@ class Distribution:
         )
         yield self._notice(message, subset.open)
         if part.is_done:
-            self._finish(subset)
+            self._subsets.finish(subset)
 
     def _fruitless_batch(self, part: Part, subset: OpenSubset, reason: str) -> None:
         """Count a batch without an answer; raises ModelError once there are too many in turn."""
@@ -359,7 +294,7 @@ class Distribution:
     # --- sentences ---
 
     def _notice(self, message: str, subset: OpenSubset | None = None) -> Event:
-        side, plan, name = subset or next(iter(self._subsets.values())).open
+        side, plan, name = subset or self._subsets.first
         return Event("notice", plan.spec.label, side, message=message, task=name if subset else "")
 
     def _waiting_notice(self) -> Message:
@@ -368,7 +303,3 @@ class Distribution:
             cpus=self._size.cpus,
             gpus=self._size.gpus,
         )
-
-
-def _engine(info: ModelInfo) -> tuple[object, ...]:
-    return info.engine, info.engine_reason, info.answered_by

@@ -95,5 +95,5 @@ def _in_turn(subsets: list[OpenSubset], plans: int) -> list[OpenSubset]:
 
 def _size_notice(size: WorkerSize) -> Message:
     if size.gpus:
-        return Message("Ray: up to {most} workers, each with a GPU.", most=size.most)
-    return Message("Ray: up to {most} workers, each with {cpus} CPUs.", most=size.most, cpus=size.cpus)
+        return Message("Ray: at most {most} workers, each with a GPU.", most=size.most)
+    return Message("Ray: at most {most} workers; CPUs of each: {cpus}.", most=size.most, cpus=size.cpus)

@@ -4,7 +4,7 @@
 
 Needs ray, and as many idle cores as workers. Two loads: a Llama of random weights, which keeps one core busy in one
 process and in each worker; and a table of answers that takes no time, at batches of 64, which shows what an item costs
-on its way. Seconds are from the first record to the last.
+on its way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,7 @@ def reviews(path: Path, items: int) -> Path:
     """A file of MARC-ja items of the usual length."""
     text = "この商品を買って一週間使いました。色も形も写真のとおりで、届くのも早かったです。"
     rows = [
-        {"review_id": str(n), "sentence": f"{n} 番目の感想です。{text * 3}", "label": ("positive", "negative")[n % 2]}
+        {"review_id": str(n), "sentence": f"{n} 番目の感想です。{text}", "label": ("positive", "negative")[n % 2]}
         for n in range(items)
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
@@ -44,9 +43,10 @@ def reviews(path: Path, items: int) -> Path:
 
 
 def span(events: Iterator[Event]) -> float:
-    """Seconds from the first record to the last."""
-    moments = [time.perf_counter() for event in events if event.kind == "record"]
-    return moments[-1] - moments[0]
+    """Seconds in which the items of a run were answered, once a model was loaded and the prompts were there."""
+    last = [event for event in events if event.kind == "record"][-1]
+    assert last.items_per_s is not None
+    return last.done / last.items_per_s
 
 
 def both(settings: Settings, plan: Plan, folder: Path, options: RayOptions) -> tuple[float, float]:
@@ -81,7 +81,7 @@ def speedup(settings: Settings, folder: Path, items: int, workers: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tokenizer = _tokenizer(bos=True, pad=True, chat=False, appends_eos=False)
-    sizes = {"hidden_size": 512, "intermediate_size": 2_048, "num_hidden_layers": 6, "num_attention_heads": 8}
+    sizes = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
     config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=2_048, initializer_range=0.1, **sizes)
     LlamaForCausalLM(config).save_pretrained(folder / "llama")
     tokenizer.save_pretrained(folder / "llama")

@@ -55,12 +55,13 @@ def undisturbed(settings: Settings, plan: Plan, tmp_path: Path) -> Settings:
 
 
 def test_two_workers_store_what_one_process_would_and_a_killed_one_loses_nothing(
-    settings: Settings, tmp_path: Path
+    settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = table(tmp_path / "table.jsonl", seconds=0.05)
+    # Of the second model everything is answered before a second worker has loaded it.
+    models = [table(tmp_path / f"{n}.jsonl", seconds=seconds) for n, seconds in enumerate((0.05, 0.0))]
     plans = [
-        planned(settings, model, ["jnli", "jsquad"]),
-        planned(settings, model, ["jsts"], prompt=PromptSpec(shots=1)),
+        planned(settings, models[0], ["jnli", "jsquad"]),
+        *(planned(settings, models[1], ["jsts", "jnli"], prompt=PromptSpec(shots=shots)) for shots in (0, 1, 2)),
     ]
     killed, seen = False, []
     for event in over(settings, plans):
@@ -69,6 +70,7 @@ def test_two_workers_store_what_one_process_would_and_a_killed_one_loses_nothing
             killed = killed or (len(seen) > 10 and kill_worker())
     assert killed
     assert actors() == []  # No process of a worker is left.
+    assert capfd.readouterr().out == ""  # It is for results.
     assert len(seen) == len(set(seen)) == sum(plan.total for plan in plans)
     for plan in plans:
         assert sorted(written(settings, plan)) == sorted(wanted(plan))

@@ -1,0 +1,132 @@
+"""The subsets of runs whose items workers answer, and the folders that they are stored in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from jglue_app.cluster.batches import Part
+from jglue_app.cluster.jobs import Prepared
+from jglue_app.runs.ends import OpenSubset
+from jglue_app.runs.events import Event
+from jglue_app.runs.sessions import Session
+from jglue_app.runs.subset_run import SubsetRun
+from jglue_app.runs.writer import RunWriter
+from jglue_app.types import ModelInfo, Record
+
+
+class Described(NamedTuple):
+    """A model on another machine, for the manifest."""
+
+    info: ModelInfo
+
+
+@dataclass(slots=True, eq=False)
+class Subset:
+    """One of them."""
+
+    open: OpenSubset
+    part: Part
+    run: SubsetRun | None = None
+    """Once it has been begun."""
+    _engines: set[tuple[object, ...]] = field(default_factory=set)
+    """Ways in which prompts have gone through the model, as far as the manifest has them."""
+
+    def prepared(self, reply: Prepared, info: ModelInfo, machine: Mapping[str, Any]) -> Iterator[Event]:
+        """Its prompts are there: the manifest is written, and what has to be known of them is said."""
+        assert self.run is not None
+        self.part.prepared(reply.prompts, reply.limits)
+        self.run.describe(Described(info), reply.prompts[0], machine)
+        self._engines.add(_engine(info))
+        yield from self.run.notes(reply.prompts[0])
+        self.run.start()
+
+    def store(self, records: Sequence[Record], info: ModelInfo, machine: Mapping[str, Any]) -> None:
+        """Append records that a worker has sent; `sync` makes them durable."""
+        assert self.run is not None
+        self.run.writer.append(records)
+        if _engine(info) not in self._engines:
+            self._engines.add(_engine(info))
+            self.run.describe(Described(info), machine=machine)
+        self.part.fruitless = 0
+
+    def count(self, records: Sequence[Record]) -> Iterator[Event]:
+        """The events of records that are stored."""
+        assert self.run is not None
+        yield from map(self.run.count, records)
+
+    def sync(self) -> None:
+        """Make everything that was appended durable."""
+        assert self.run is not None
+        self.run.writer.sync()
+
+
+class Subsets:
+    """Those of which something is left, in the order in which they are to be answered.
+
+    Args:
+        subsets: with the plans that they are of.
+        sessions: by the `id` of a plan.
+    """
+
+    def __init__(self, subsets: Sequence[OpenSubset], sessions: Mapping[int, Session]) -> None:
+        self._sessions = sessions
+        parts = [Part(subset.plan.spec.model, len(subset.plan.items[subset.name])) for subset in subsets]
+        self._left = {id(part): Subset(subset, part) for subset, part in zip(subsets, parts, strict=True)}
+        self._writers: dict[str, tuple[RunWriter, contextlib.ExitStack]] = {}
+        """Run id → the writer that holds its folder."""
+
+    @property
+    def parts(self) -> list[Part]:
+        """What is left of each."""
+        return [subset.part for subset in self._left.values()]
+
+    @property
+    def first(self) -> OpenSubset:
+        """The first one, for what has to be said of all."""
+        return next(iter(self._left.values())).open
+
+    def of(self, part: Part) -> Subset:
+        """The subset of a part."""
+        return self._left[id(part)]
+
+    def told_of(self, part: Part) -> OpenSubset:
+        """What a notice about a part is about: its subset, or the first one where nothing is left of that."""
+        subset = self._left.get(id(part))
+        return subset.open if subset is not None else self.first
+
+    def begin(self, subset: Subset) -> bool:
+        """Hold the run's folder and see what is left; whether there is anything.
+
+        Raises:
+            RunBusyError: another process writes to it.
+        """
+        side, plan, name = subset.open
+        session = self._sessions[id(plan)]
+        if plan.spec.spec_id not in self._writers:
+            stack = contextlib.ExitStack()
+            self._writers[plan.spec.spec_id] = stack.enter_context(session.store.writing()), stack
+        subset.run = SubsetRun.begin(side, plan, name, session, self._writers[plan.spec.spec_id][0])
+        if subset.run.remaining:
+            return True
+        self.finish(subset)
+        return False
+
+    def finish(self, subset: Subset) -> None:
+        """Nothing is left of a subset; with the last one of a run its folder is given free."""
+        del self._left[id(subset.part)]
+        run_id = subset.open.plan.spec.spec_id
+        if all(other.open.plan.spec.spec_id != run_id for other in self._left.values()):
+            self._writers.pop(run_id)[1].close()
+
+    def close(self) -> None:
+        """Give all folders free; what was appended is made durable."""
+        with contextlib.ExitStack() as stack:
+            for _, opened in self._writers.values():
+                stack.push(opened)
+
+
+def _engine(info: ModelInfo) -> tuple[object, ...]:
+    return info.engine, info.engine_reason, info.answered_by
