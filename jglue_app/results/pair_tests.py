@@ -82,6 +82,8 @@ class PairTests:
             tests = _grown(before, wanted)
             place = {fingerprint: i for i, fingerprint in enumerate(tests.fingerprints)}
             new = _untested(tests, [place[fingerprint] for fingerprint in wanted])
+            if new and not tests.numbers.flags.writeable:  # As it was read.
+                tests = replace(tests, numbers=tests.numbers.copy())
             try:
                 for _ in _tested(tests, new, lambda i: load(wanted[tests.fingerprints[i]])):
                     pause()
@@ -110,7 +112,7 @@ class PairTests:
         fingerprints = tuple(map(str, kept.values["fingerprints"]))
         if numbers.size != NUMBERS * _pairs(len(fingerprints)):
             return _NONE
-        return _Tests(fingerprints, numbers.reshape(NUMBERS, -1).copy())  # What was read cannot be written to.
+        return _Tests(fingerprints, numbers.reshape(NUMBERS, -1))
 
     def _path(self, key: tuple[str, ...]) -> Path:
         assert self._folder is not None
@@ -191,13 +193,16 @@ def _fill(tests: _Tests, first: Sequence[int], second: Sequence[int], found: Dif
 
 def _chosen(tests: _Tests, index: NDArray[np.int64], columns: Sequence[tuple[str, int]]) -> Differences:
     first, second = np.triu_indices(len(index), 1)
+    n = np.array([count for _, count in columns], np.int64)[first]
     a, b = index[first], index[second]
+    del first, second  # Half a million pairs take four megabytes an array.
     swapped, other = a > b, a != b
-    # Two runs of one column: no difference, with certainty.
-    value, low, high = (np.zeros(len(a)) for _ in range(3))
-    p, n = np.ones(len(a)), np.array([count for _, count in columns], np.int64)[first]
     place = _place(np.minimum(a, b), np.maximum(a, b))[other]
-    value[other], low[other], high[other], p[other] = tests.numbers[:4, place]
-    n[other] = tests.numbers[4, place]
-    low, high = np.where(swapped, -high, low), np.where(swapped, -low, high)
-    return Differences(np.where(swapped, -value, value), low, high, p, n)
+    del a, b
+    # Two runs of one column: no difference, with certainty.
+    value, low, high, p = (np.full(len(other), start) for start in (0.0, 0.0, 0.0, 1.0))
+    for row, numbers in enumerate((value, low, high, p, n)):
+        numbers[other] = tests.numbers[row, place]
+    value[swapped] *= -1
+    low[swapped], high[swapped] = -high[swapped], -low[swapped]
+    return Differences(value, low, high, p, n)

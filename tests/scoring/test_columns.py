@@ -74,7 +74,7 @@ def test_pairs_of_columns_have_the_differences_of_the_pairs(task: str, protocol:
         if wanted.test == "mcnemar":
             assert found.p[0] == pytest.approx(wanted.p, rel=1e-12)
         test = mean_test([wanted])
-        value, p = mean_tests([found], shares=wanted.test == "mcnemar")
+        value, p = mean_tests([found], single_share=wanted.test == "mcnemar")
         assert test is not None
         assert (value[0], p[0]) == pytest.approx((test.difference.value, test.p), rel=1e-9)
 
@@ -90,7 +90,7 @@ def test_a_mean_over_subsets_has_the_p_of_one_pair() -> None:
     pairs = [(nli_run(0.4, 1), nli_run(0.8, 2), "jnli"), (sts_run(2, 3), sts_run(0.5, 4), "jsts")]
     wanted = mean_test([of_pair(a, b, task, "official") for a, b, task in pairs])
     found = [of_columns(column(a, task, "official"), column(b, task, "official")) for a, b, task in pairs]
-    value, p = mean_tests(found, shares=True)
+    value, p = mean_tests(found, single_share=False)
     assert wanted is not None
     assert (value[0], p[0]) == pytest.approx((wanted.difference.value, wanted.p), rel=1e-9)
 
@@ -100,7 +100,7 @@ def test_what_one_pair_lacks_is_missing_for_it_alone() -> None:
     others = [column(data, "jsts", "official") for data in (flat, sts_run(1, 1))]
     found = differences(column(sts_run(1, 2), "jsts", "official"), others)
     assert np.isnan(found.value).tolist() == [True, False]
-    _, p = mean_tests([found], shares=False)
+    _, p = mean_tests([found], single_share=False)
     assert np.isnan(p).tolist() == [True, False]
 
 
