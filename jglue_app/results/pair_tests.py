@@ -8,8 +8,8 @@ columns at the end leaves all before them where they are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from jglue_app.results import kept_files
 from jglue_app.results.cache import KeyLocks
-from jglue_app.scoring.columns import Column, Differences, differences
+from jglue_app.scoring.columns import Column, Differences, differences, differences_in_common, in_common
 from jglue_app.scoring.metrics import Floats
 
 MAX_BYTES = 128 * 2**20
 """Of all tests in memory."""
 SPARE = 200
 """Columns that nobody asks for now, and whose tests are kept all the same."""
+AT_ONCE = 256
+"""Pairs on items of their own that are tested between two pauses."""
 NUMBERS = 5
 """Of each pair: value, low, high, p, n; n is −1 where it was not tested yet."""
 
@@ -69,7 +71,7 @@ class PairTests:
             key: what is tested: protocol, subset, reading, and the items.
             columns: of each run the fingerprint of its column, and its number of items.
             load: gives a column, of runs with pairs that were not tested yet.
-            pause: called between the tests of one run and those of the next; may raise, to stop.
+            pause: called between some tests and the next; may raise, to stop.
 
         Raises:
             StoreError: of `load`.
@@ -80,13 +82,10 @@ class PairTests:
             tests = _grown(before, wanted)
             place = {fingerprint: i for i, fingerprint in enumerate(tests.fingerprints)}
             new = _untested(tests, [place[fingerprint] for fingerprint in wanted])
-            loaded: dict[int, Column] = {}
+            if new and not tests.numbers.flags.writeable:  # As it was read.
+                tests = replace(tests, numbers=tests.numbers.copy())
             try:
-                for b, others in new.items():
-                    for i in (b, *others):
-                        if i not in loaded:
-                            loaded[i] = load(wanted[tests.fingerprints[i]])
-                    _test(tests, b, others, loaded)
+                for _ in _tested(tests, new, lambda i: load(wanted[tests.fingerprints[i]])):
                     pause()
             finally:
                 if new or tests is not before:
@@ -113,7 +112,7 @@ class PairTests:
         fingerprints = tuple(map(str, kept.values["fingerprints"]))
         if numbers.size != NUMBERS * _pairs(len(fingerprints)):
             return _NONE
-        return _Tests(fingerprints, numbers.reshape(NUMBERS, -1).copy())  # What was read cannot be written to.
+        return _Tests(fingerprints, numbers.reshape(NUMBERS, -1))
 
     def _path(self, key: tuple[str, ...]) -> Path:
         assert self._folder is not None
@@ -162,23 +161,48 @@ def _untested(tests: _Tests, wanted: list[int]) -> dict[int, list[int]]:
     return found
 
 
-def _test(tests: _Tests, b: int, others: Sequence[int], columns: dict[int, Column]) -> None:
-    """Fill in the tests of a column with some of those before it."""
-    found = differences(columns[b], [columns[i] for i in others])
-    place = _place(np.array(others, np.int64), np.full(len(others), b))
-    # What was tested is each of the others minus this one.
-    tests.numbers[:, place] = np.stack([-found.value, -found.high, -found.low, found.p, found.n])
+def _tested(tests: _Tests, new: dict[int, list[int]], load: Load) -> Iterator[None]:
+    """Fill in the tests of columns with some of those before them, a few at a time."""
+    loaded: dict[int, Column] = {}
+    apart: dict[int, list[tuple[int, int]]] = {}
+    """Number of items in common → pairs of columns on other items, or in another order."""
+    for b, others in new.items():
+        for i in (b, *others):
+            if i not in loaded:
+                loaded[i] = load(i)
+        same = [i for i in others if loaded[i].items == loaded[b].items]
+        if same:
+            found = differences(loaded[b], [loaded[i] for i in same])
+            # What was tested is each of the others minus this one.
+            _fill(tests, same, [b] * len(same), replace(found, value=-found.value, low=-found.high, high=-found.low))
+        for i in others:
+            if loaded[i].items != loaded[b].items:
+                apart.setdefault(in_common(loaded[i], loaded[b]), []).append((i, b))
+        yield
+    for pairs in apart.values():
+        for part in (pairs[first : first + AT_ONCE] for first in range(0, len(pairs), AT_ONCE)):
+            first, second = zip(*part, strict=True)
+            _fill(tests, first, second, differences_in_common([(loaded[i], loaded[b]) for i, b in part]))
+            yield
+
+
+def _fill(tests: _Tests, first: Sequence[int], second: Sequence[int], found: Differences) -> None:
+    place = _place(np.array(first, np.int64), np.array(second, np.int64))
+    tests.numbers[:, place] = np.stack([found.value, found.low, found.high, found.p, found.n])
 
 
 def _chosen(tests: _Tests, index: NDArray[np.int64], columns: Sequence[tuple[str, int]]) -> Differences:
     first, second = np.triu_indices(len(index), 1)
+    n = np.array([count for _, count in columns], np.int64)[first]
     a, b = index[first], index[second]
+    del first, second  # Half a million pairs take four megabytes an array.
     swapped, other = a > b, a != b
-    # Two runs of one column: no difference, with certainty.
-    value, low, high = (np.zeros(len(a)) for _ in range(3))
-    p, n = np.ones(len(a)), np.array([count for _, count in columns], np.int64)[first]
     place = _place(np.minimum(a, b), np.maximum(a, b))[other]
-    value[other], low[other], high[other], p[other] = tests.numbers[:4, place]
-    n[other] = tests.numbers[4, place]
-    low, high = np.where(swapped, -high, low), np.where(swapped, -low, high)
-    return Differences(np.where(swapped, -value, value), low, high, p, n)
+    del a, b
+    # Two runs of one column: no difference, with certainty.
+    value, low, high, p = (np.full(len(other), start) for start in (0.0, 0.0, 0.0, 1.0))
+    for row, numbers in enumerate((value, low, high, p, n)):
+        numbers[other] = tests.numbers[row, place]
+    value[swapped] *= -1
+    low[swapped], high[swapped] = -high[swapped], -low[swapped]
+    return Differences(value, low, high, p, n)

@@ -11,7 +11,7 @@ from jglue_app.messages import Message
 from jglue_app.results.library import Library
 from jglue_app.results.pair_tests import PairTests
 from jglue_app.scoring import ranking
-from jglue_app.scoring.columns import Column
+from jglue_app.scoring.columns import Column, Differences
 from jglue_app.scoring.judged import Judged
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.protocols import get_protocol
@@ -94,13 +94,15 @@ def _mean_tests(
 ) -> tuple[Floats, Floats]:
     """What `ranking.mean_test` gives of all pairs of some runs of one group: B minus A and p, of shape (pairs,)."""
     names = list(runs)
-    found = []
-    for task in tasks:
+
+    def differences(task: str) -> Differences:
         subsets = [run.subsets[task] for run in runs.values()]
         key = (protocol, task, subsets[0].reading, subsets[0].items)
         columns = [(subset.column, subset.score.n) for subset in subsets]
-        found.append(reader.tests.of(key, columns, lambda i, task=task: reader.column(names[i], task)))  # type: ignore[misc]
-    return ranking.mean_tests(found, shares=get_protocol(protocol).metrics[tasks[0]][0] in SHARES)
+        return reader.tests.of(key, columns, lambda i: reader.column(names[i], task))
+
+    single_share = len(tasks) == 1 and get_protocol(protocol).metrics[tasks[0]][0] in SHARES
+    return ranking.mean_tests(map(differences, tasks), single_share=single_share)
 
 
 def reader_of(library: Library, protocol: str) -> Reader:

@@ -38,6 +38,8 @@ MOST_COUNTED = 16_000
 """Items of a share whose draws are compared as whole numbers of 16 bits, which is three times as fast."""
 BLOCK = 128
 """Pairs that are tested at a time: few enough to stay in a processor's cache."""
+STACKED = 32
+"""Pairs with items of their own whose moments are multiplied at a time."""
 NOT_READ = -1
 """What stands for a label that could not be read."""
 
@@ -164,29 +166,21 @@ def _golds(column: Column, numbers: NDArray[Any]) -> list[str]:
 
 
 def differences(a: Column, others: Sequence[Column]) -> Differences:
-    """Of each of some columns B, B minus A over the items that both have.
+    """Of each of some columns B, B minus A, on the same items in the same order.
 
     Args:
         a: the column of a run.
-        others: those of other runs that were given the same items, by the same reading of the same metric.
+        others: those of other runs, `items` and `metric` as that of A.
     """
     value, low, high, p = (np.full(len(others), np.nan) for _ in range(4))
-    out = Differences(value, low, high, p, np.zeros(len(others), np.int64))
-    same = [i for i, b in enumerate(others) if b.items == a.items]
-    for part in (same[first : first + BLOCK] for first in range(0, len(same), BLOCK)):
-        draws = np.stack([others[i].draws for i in part])
-        counted = len(a.values) if _is_counted(a) else None
+    out = Differences(value, low, high, p, np.full(len(others), len(a.values), np.int64))
+    counted = len(a.values) if _is_counted(a) else None
+    for part in (slice(first, first + BLOCK) for first in range(0, len(others), BLOCK)):
+        draws = np.stack([b.draws for b in others[part]])
         out.value[part], out.low[part], out.high[part] = many_pairs.paired_draws(a.draws, draws, counted)
-        out.n[part] = len(a.values)
         if a.metric in SHARES:
-            out.p[part] = many_pairs.mcnemar(a.values, np.stack([others[i].values for i in part]))
+            out.p[part] = many_pairs.mcnemar(a.values, np.stack([b.values for b in others[part]]))
     out.p[np.isnan(out.value)] = np.nan
-    for i, b in enumerate(others):
-        if b.items != a.items and (test := _aligned_test(a, b)) is not None:
-            found = test.difference
-            numbers = (found.value, found.low, found.high, test.p if a.metric in SHARES else None)
-            out.value[i], out.low[i], out.high[i], out.p[i] = (np.nan if x is None else x for x in numbers)
-            out.n[i] = found.n
     return out
 
 
@@ -196,17 +190,62 @@ def _is_counted(column: Column) -> bool:
     )
 
 
-def _aligned_test(a: Column, b: Column) -> PairedTest | None:
-    """The test of a pair on the items that both have, in the order of A: other items than in other pairs, hence other
-    resamples."""
-    place = {position: i for i, position in enumerate(b.positions.tolist())}
-    both = [(i, place[position]) for i, position in enumerate(a.positions.tolist()) if position in place]
-    if not both:
-        return None
-    of_a, of_b = (np.array(side) for side in zip(*both, strict=True))
-    x, y = (side.values[of].astype(np.float64) for side, of in ((a, of_a), (b, of_b)))
+def in_common(a: Column, b: Column) -> int:
+    """The number of items that two columns share."""
+    return len(np.intersect1d(a.positions, b.positions, assume_unique=True))
+
+
+def differences_in_common(pairs: Sequence[tuple[Column, Column]]) -> Differences:
+    """Of some pairs A and B, B minus A over the items that both have, in the order of A.
+
+    As many for every pair: resamples are the same for the same number of items.
+
+    Each pair has items of its own, so that nothing of one is of use for another but the resamples.
+    """
+    numbers = np.full((4, len(pairs)), np.nan)
+    n = in_common(*pairs[0])
+    value, low, high, p = numbers
+    out = Differences(value, low, high, p, np.full(len(pairs), n, np.int64))
+    if n and pairs[0][0].metric == "pearson":
+        weights = significance.resamples(n)
+        for first in range(0, len(pairs), STACKED):
+            sides = [side for a, b in pairs[first : first + STACKED] for side in _sides(a, b)]
+            draws = _pearson_draws(sides, weights)
+            for i, (of_a, of_b) in enumerate(zip(draws[::2], draws[1::2], strict=True), start=first):
+                numbers[:3, i] = [found[0] for found in many_pairs.paired_draws(of_a, of_b[None])]
+    elif n:
+        for i, (a, b) in enumerate(pairs):
+            test = _test(a, b)
+            found = test.difference
+            row = (found.value, found.low, found.high, test.p if a.metric in SHARES else None)
+            numbers[:, i] = [np.nan if x is None else x for x in row]
+    return out
+
+
+def _sides(a: Column, b: Column) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """The values of A and of B, each with the golds, on the items that both have, in the order of A."""
+    _, in_a, in_b = np.intersect1d(a.positions, b.positions, assume_unique=True, return_indices=True)
+    order = np.argsort(in_a)
+    in_a, in_b = in_a[order], in_b[order]
+    golds = a.golds[in_a] if a.golds.size else a.golds
+    x, y, gold = (numbers.astype(np.float64) for numbers in (a.values[in_a], b.values[in_b], golds))
+    return (x, gold), (y, gold)
+
+
+def _pearson_draws(sides: Sequence[tuple[Floats, Floats]], weights: Floats) -> list[Floats]:
+    """Of predictions and golds of as many items each: value and draws of all, from one product of matrices."""
+    moments = [metrics.pearson_moments(predicted, gold) for predicted, gold in sides]
+    usable = [m for m in moments if m is not None]
+    means = np.concatenate(usable) @ weights / weights.sum(axis=0) if usable else np.empty((0, weights.shape[1]))
+    each = iter(means.reshape(-1, 5, weights.shape[1]))
+    return [np.full(weights.shape[1], np.nan) if m is None else metrics.pearson_of(next(each)) for m in moments]
+
+
+def _test(a: Column, b: Column) -> PairedTest:
+    (x, gold), (y, _) = _sides(a, b)
     if a.metric in CORRELATIONS:
-        return significance.correlation_test(CORRELATIONS[a.metric], x, y, a.golds[of_a])
+        return significance.correlation_test(CORRELATIONS[a.metric], x, y, gold)
     if a.metric in AGREEMENTS:
-        return significance.agreement_test(AGREEMENTS[a.metric], _labels(a, x), _labels(b, y), _golds(a, a.golds[of_a]))
+        # Each has its own numbers of labels.
+        return significance.agreement_test(AGREEMENTS[a.metric], _labels(a, x), _labels(b, y), _golds(a, gold))
     return (significance.right_wrong_test if a.metric in SHARES else significance.mean_difference_test)(x, y)

@@ -57,17 +57,25 @@ def mean(values: Sequence[float] | Floats) -> Metric:
 
 def pearson(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric:
     """Pearson's r; undefined where a side is constant or a value is not finite."""
+    moments = pearson_moments(x, y)
+    if moments is None:
+        return _undefined
+    return lambda weights: pearson_of(moments @ weights / weights.sum(axis=0))
+
+
+def pearson_moments(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Floats | None:
+    """What Pearson's r of n items is computed from: shape (5, n); None where it is undefined."""
     columns = [np.asarray(c, dtype=np.float64) for c in (x, y)]
     if not all(_usable(c) for c in columns):
-        return _undefined
+        return None
     u, v = (_centered(c) for c in columns)
-    moments = np.stack([u, v, u * u, v * v, u * v])
+    return np.stack([u, v, u * u, v * v, u * v])
 
-    def metric(weights: Floats) -> Floats:
-        mu, mv, uu, vv, uv = moments @ weights / weights.sum(axis=0)
-        return _ratio(uv - mu * mv, _variance(uu, mu), _variance(vv, mv))
 
-    return metric
+def pearson_of(means: Floats) -> Floats:
+    """Pearson's r of the weighted means of the moments: shape (5, resamples) → (resamples,)."""
+    mu, mv, uu, vv, uv = means
+    return _ratio(uv - mu * mv, _variance(uu, mu), _variance(vv, mv))
 
 
 def spearman(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric:

@@ -14,8 +14,8 @@ from which this one cannot be told apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,24 +133,23 @@ def mean_test(differences: Sequence[Difference | None]) -> PairedTest | None:
     return significance.average_test(tests)
 
 
-def mean_tests(differences: Sequence[Differences], *, shares: bool) -> tuple[Floats, Floats]:
+def mean_tests(differences: Iterable[Differences], *, single_share: bool) -> tuple[Floats, Floats]:
     """`mean_test` of many pairs: B minus A and p, of shape (pairs,); NaN where a pair cannot be tested.
 
     Args:
         differences: of each subset.
-        shares: whether the main metric of the first is a share of right answers.
+        single_share: whether there is one subset alone, of which the main metric is a share of right answers.
     """
-    untested = np.zeros(len(differences[0].value), np.bool_)
-    for found in differences:
-        untested |= np.isnan(found.value) | (found.n < MIN_PAIRED)
-    if len(differences) == 1 and shares:
-        value, p = differences[0].value.copy(), differences[0].p.copy()
-    else:
-        columns = zip(*((d.low, d.high, d.value, d.n) for d in differences), strict=True)
-        low, high, values, n = (np.stack(column) for column in columns)
-        value, p = many_pairs.average_test(low, high, values, n)
-    value[untested] = p[untested] = np.nan
-    return value, p
+
+    def testable(found: Differences) -> Differences:
+        value = np.where(found.n < MIN_PAIRED, np.nan, found.value)
+        return replace(found, value=value, p=np.where(np.isnan(value), np.nan, found.p))
+
+    each = map(testable, differences)
+    if single_share:
+        (found,) = each
+        return found.value, found.p
+    return many_pairs.average_test((found.value, found.low, found.high, found.n) for found in each)
 
 
 def places(names: Sequence[str], test: Test) -> dict[str, Place]:

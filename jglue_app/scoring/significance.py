@@ -268,6 +268,11 @@ def _min_p(differing: int) -> float:
     return min(1.0, math.ldexp(1.0, 1 - differing))
 
 
+def resamples(n: int) -> Floats:
+    """How often each of n items counts: once, and then in each resample; shape (n, 1 + resamples)."""
+    return np.concatenate([np.ones((n, 1)), *(block.astype(np.float64) for block in _resamples(n))], axis=1)
+
+
 def value_and_draws(n: int, metric: Metric) -> Floats:
     """A metric of n items, and of each resample of them, the same for the same n: shape (1 + resamples,); NaN where it
     is undefined."""

@@ -97,8 +97,9 @@ def test_on_ones_own_machine_every_run_can_be_looked_at(state: AppState, make: M
     for owner in ("ana", "ben", "somebody else"):
         assert set(state.runs(owner, shipped=False)) == {name_of(one), name_of(two)}
         assert texts(state, owner, name_of(two)) == {"矛盾"}
-        assert list(state.reports(owner, "official", "official")) == []
-        assert set(state.reports(owner, "official", "sample")) == {name_of(one), name_of(two), *SHIPPED_RUNS}
+        runs = state.runs(owner)
+        assert list(state.scores(owner, "official", runs, "official")) == []
+        assert set(state.scores(owner, "official", runs, "sample")) == {name_of(one), name_of(two), *SHIPPED_RUNS}
 
 
 def test_a_public_visitor_sees_the_runs_of_their_own_jobs_alone(
@@ -110,7 +111,7 @@ def test_a_public_visitor_sees_the_runs_of_their_own_jobs_alone(
         public.grant_access(job)
     for owner, own, other, said in (("ana", one, two, "含意"), ("ben", two, one, "矛盾")):
         assert list(public.runs(owner)) == [name_of(own), *SHIPPED_RUNS]
-        assert list(public.reports(owner, "official", "sample")) == [name_of(own), *SHIPPED_RUNS]
+        assert list(public.scores(owner, "official", public.runs(owner), "sample")) == [name_of(own), *SHIPPED_RUNS]
         assert texts(public, owner, name_of(own)) == {said}
         for look in (public.path, public.data):
             with pytest.raises(StoreError, match="There is no run"):
@@ -131,8 +132,10 @@ def test_who_asks_for_two_items_of_a_run_that_has_twelve_is_shown_two(
         run = public.runs(owner)[name]
         assert (run.done, run.planned) == (count, count)
         assert public.stored(owner, name).planned == count
-        for report in (public.report(owner, name), public.reports(owner, "official", "sample")[name]):
-            assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
+        report, subset = public.report(owner, name), public.summary(owner, name, "official").subsets["jnli"]
+        assert (report.tasks["jnli"].n, report.tasks["jnli"].planned) == (count, count)
+        assert (subset.score, subset.planned) == (report.tasks["jnli"].metrics["accuracy"], count)
+        assert public.scores(owner, "official", {name: run}, "sample")[name].tasks["jnli"] == subset.score
         assert len(public.judged(owner, name)["jnli"]) == count
         assert set(public.data(owner, name).items["jnli"]) == set((many if count == 12 else few).runs["a"].ids["jnli"])
         exported = run_files.export_run(public, owner, name, "jsonl").path.read_text("utf-8").splitlines()

@@ -1186,6 +1186,19 @@ def test_shipped_runs_say_that_they_are_and_others_how_their_name_begins() -> No
     }
 
 
+def test_some_runs_are_listed_and_the_ranks_stay_those_of_all() -> None:
+    shown = Listed(ENTRIES, RANKINGS, BEFORE, ["jnli", "jsts"], "flexeval", "official")
+    assert board_of_runs.order_of_rows(shown, RUNS) == ["up", "same", "down", "part"]
+    some = board_of_runs.ranking(shown, RUNS, "en", shown=["same", "part"])
+    assert [(row["name"], row["rank"]) for row in rows_of(some)] == [("same", "1"), ("part", "–")]
+    seen = Seen(views.render("ranking", {**some, "more": True}, "en"))
+    assert "2 of 4 runs are listed." in seen.text
+    assert len(seen.of("jg-more")) == 1
+    assert ranked()["listed"] == ""
+    found = board_of_runs.matching(list(RUNS), RUNS, "ＬＡＢＥＬ Do", "en")
+    assert (found, board_of_runs.matching(list(RUNS), RUNS, " ", "en")) == (["down"], list(RUNS))
+
+
 def test_the_two_picked_runs_are_pressed_and_runs_that_are_gone_are_left_out() -> None:
     seen = Seen(views.render("ranking", ranked(marked=Marked("same", "up", ["down", "gone"]))))
     pressed = [(b["data-run"], b["data-side"]) for b in seen.of("jg-pick") if b["aria-pressed"] == "true"]

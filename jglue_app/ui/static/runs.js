@@ -5,6 +5,7 @@ const escaped = (name) => CSS.escape(name);
 element.addEventListener("click", (event) => {
   const pick = event.target.closest(".jg-pick");
   if (pick) trigger("select", { run: pick.dataset.run, side: pick.dataset.side });
+  if (event.target.closest(".jg-more")) trigger("select", { more: true });
   const fold = event.target.closest(".jg-unfold");
   if (!fold) return;
   const open = fold.getAttribute("aria-expanded") !== "true";

@@ -37,11 +37,25 @@ from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
 from jglue_app.ui.tabs.slices import SliceControls
-from jglue_app.ui.views.ranking import Listed, Marked, pictures, ranking, run_label
+from jglue_app.ui.views.ranking import (
+    Listed,
+    Marked,
+    matching,
+    order_of_rows,
+    pictures,
+    ranking,
+    run_label,
+)
 from jglue_app.ui.views.run_labels import labels_of
 from jglue_app.ui.visitor import language, visitor_id
 from jglue_app.ui.wandb_push import Selection
 
+ROWS = 100
+"""Runs that are listed at first, and that one click adds: a browser draws no thousand at once."""
+FEW = 30
+"""Runs among which nobody has to search."""
+MAX_SEARCH = 200
+"""Characters that are searched for."""
 MAX_DAMAGED = 5
 """Damaged runs that are named; the command line lists them all."""
 
@@ -56,6 +70,10 @@ class ResultsTab:
     protocol: gr.Dropdown
     against: gr.Dropdown
     """The protocol whose ranks are compared."""
+    search: gr.Textbox
+    """Words of the runs that are listed; where there are few runs it is not seen."""
+    rows: gr.Number
+    """How many runs are listed at most. It is not seen."""
     status: gr.HTML
     table: gr.HTML
     a: gr.Dropdown
@@ -71,7 +89,7 @@ class ResultsTab:
     @property
     def inputs(self) -> set[Block]:
         """What `refresh` has to know."""
-        filters = {self.data, self.tasks, self.protocol, self.against}
+        filters = {self.data, self.tasks, self.protocol, self.against, self.search, self.rows}
         return {
             *filters,
             self.a,
@@ -86,12 +104,13 @@ class ResultsTab:
     def outputs(self) -> list[Block]:
         """What `refresh` has values for."""
         chosen = [self.a, self.b, *self.slices.components, *self.grids.components, self.manage.run]
-        return [self.status, self.table, self.figures, *self.matrix.outputs, *chosen]
+        return [self.search, self.status, self.table, self.figures, *self.matrix.outputs, *chosen]
 
     def connect(self) -> None:
         """Listen to the events of the tab."""
         refresh = errors_shown_in(self.status, self.refresh)
-        filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b, *self.matrix.inputs]
+        filters = [self.data, self.tasks, self.protocol, self.against, self.search, self.a, self.b]
+        filters += self.matrix.inputs
         gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **LATEST)
         chosen: set[Block] = {self.protocol, *self.matrix.inputs}
         self.report.connect(
@@ -99,8 +118,8 @@ class ResultsTab:
         )
         picked = self.table.select(
             self.pick,
-            {self.a, self.b, self.matrix.runs},
-            [self.a, self.b, self.matrix.runs, self.matrix.gone],
+            {self.a, self.b, self.matrix.runs, self.rows},
+            [self.a, self.b, self.matrix.runs, self.matrix.gone, self.rows],
             trigger_mode="multiple",
             **PRIVATE,
         )
@@ -115,17 +134,31 @@ class ResultsTab:
         runs = self.state.runs(owner)
         shown = listing(self.state, owner, values[self.data], tasks, protocol, values[self.against], runs)
         names = [entry.name for entry in shown.entries if entry.name in runs]
+        matches = matching(order_of_rows(shown, runs), runs, str(values[self.search] or "")[:MAX_SEARCH], lang)
+        rows = matches[: max(ROWS, int(values[self.rows] or 0))]
         a = values[self.a] if values[self.a] in names else next(iter(names), None)
         b = values[self.b] if values[self.b] in names else next((name for name in names if name != a), None)
         marked = Marked(a or "", b or "", self.matrix.chosen(values))
         picked = {name: entry for name in (a, b) for entry in shown.entries if entry.name == name}
         pictured = [*picked.values(), *(entry for entry in shown.entries if entry.name not in picked)]
-        choices = [(run_label(runs[name], name, lang), name) for name in names]
-        of_kind = {name: runs[name] for name in names}
+        # A list to choose from has the runs of the table, and those that are chosen somewhere.
+        chosen = {a, b, values[self.manage.run], *marked.ticked, *(values[box] for box in self.slices.components)}
+        in_lists = chosen | set(rows)
+        offered = [name for name in names if name in in_lists] if len(rows) < len(names) else names
+        choices = [(run_label(runs[name], name, lang), name) for name in offered]
+        of_kind = {name: runs[name] for name in offered}
+        others = {name: run for name, run in runs.items() if name in in_lists or len(runs) <= ROWS}
         return {
             self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
+            self.search: gr.update(visible=len(names) > FEW),
             self.table: views.render(
-                "ranking", {**ranking(shown, runs, lang, marked), "address": self._address(values)}, lang
+                "ranking",
+                {
+                    **ranking(shown, runs, lang, marked, None if len(rows) == len(names) else rows),
+                    "address": self._address(values),
+                    "more": len(rows) < len(matches),
+                },
+                lang,
             ),
             self.figures: views.render(
                 "pictures", pictures(pictured, shown.tasks, lang, labels_of(of_kind, lang)), lang
@@ -135,7 +168,7 @@ class ResultsTab:
             **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
             **self.slices.offer(choices, values, lang),
             **self.grids.offer(values[self.grids.grid], lang),
-            **self.manage.offer(runs, values[self.manage.run], a, lang),
+            **self.manage.offer(others, values[self.manage.run], a, lang),
         }
 
     def _address(self, values: Values) -> dict[str, str | None]:
@@ -181,6 +214,8 @@ class ResultsTab:
     def pick(self, event: gr.EventData, values: Values) -> Updates:
         """Take a run of the list as A or B, or tick it; a run that is on the other side changes places."""
         data = event._data if isinstance(event._data, dict) else {}
+        if "more" in data:
+            return {self.rows: int(values[self.rows] or ROWS) + ROWS}
         name = str(data.get("run", ""))
         if "tick" in data:
             return {self.matrix.runs: self.matrix.ticked(values, name, bool(data["tick"])), self.matrix.gone: ""}
@@ -192,6 +227,8 @@ def build(state: AppState, t: T) -> ResultsTab:
     """Put the tab's content into the surrounding Blocks."""
     with gr.Row(elem_classes="jg-controls"):
         data, tasks, protocol, against = _filters(t)
+    search = gr.Textbox("", label=t("results_search"), elem_id="results-search", max_length=MAX_SEARCH, visible=False)
+    rows = gr.Number(ROWS, visible=False)
     status = pane("results-status")
     table = pane("leaderboard", js_on_load=(views.STATIC / "runs.js").read_text("utf-8"))
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
@@ -221,6 +258,8 @@ def build(state: AppState, t: T) -> ResultsTab:
         tasks=tasks,
         protocol=protocol,
         against=against,
+        search=search,
+        rows=rows,
         status=status,
         table=table,
         a=a,

@@ -3,6 +3,7 @@ line. And bars of a few runs with their intervals."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +54,36 @@ class Marked:
     ticked: Collection[str] = field(default=())
 
 
-def ranking(listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Marked | None = None) -> dict[str, Any]:
+def order_of_rows(listed: Listed, runs: Mapping[str, StoredRun]) -> list[str]:
+    """The runs in the order of the list: those that are ranked, then the others."""
+    names = [entry.name for entry in listed.entries if entry.name in runs]
+    ranked = [name for one in listed.rankings.rankings for name in one.places if name in runs]
+    return list(dict.fromkeys((*ranked, *names)))
+
+
+def matching(names: Sequence[str], runs: Mapping[str, StoredRun], text: str, lang: str) -> list[str]:
+    """Those of some runs that have every word of a text in their label, how they were made, their description, or
+    their id."""
+    words = _folded(text).split()
+
+    def about(name: str) -> str:
+        run = runs[name]
+        return _folded(" ".join((run.label, run_text(run, lang), run.made_as, run.description, name)))
+
+    return [name for name in names if all(word in about(name) for word in words)] if words else list(names)
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def ranking(
+    listed: Listed,
+    runs: Mapping[str, StoredRun],
+    lang: str,
+    marked: Marked | None = None,
+    shown: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Payload of the list.
 
     Args:
@@ -61,8 +91,9 @@ def ranking(listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Ma
         runs: name → run, for its metadata.
         lang: `ja` or `en`.
         marked: what is chosen.
+        shown: runs that have a row; None for all.
     """
-    rows = _Rows(listed, runs, lang, marked or Marked())
+    rows = _Rows(listed, runs, lang, marked or Marked(), shown)
     folded = folds({name: runs[name] for name in rows.names})
     sections = [rows.section(one, folded) for one in listed.rankings.rankings]
     ranked = {name for one in listed.rankings.rankings for name in one.places}
@@ -75,6 +106,9 @@ def ranking(listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Ma
         "columns": len(listed.tasks) + 5,
         "sections": [section for section in sections if section["parts"]],
         "ranked": bool(ranked),
+        "listed": word("rows_listed", lang).format(f"{len(shown):,}", f"{len(rows.names):,}")
+        if shown is not None and len(shown) < len(rows.names)
+        else "",
         "moves_text": word("moves", lang).format(listed.against, listed.protocol)
         if listed.protocol != listed.against
         else "",
@@ -84,7 +118,15 @@ def ranking(listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Ma
 class _Rows:
     """Makes rows of the list, each once it is asked for."""
 
-    def __init__(self, listed: Listed, runs: Mapping[str, StoredRun], lang: str, marked: Marked) -> None:
+    def __init__(
+        self,
+        listed: Listed,
+        runs: Mapping[str, StoredRun],
+        lang: str,
+        marked: Marked,
+        shown: Collection[str] | None,
+    ) -> None:
+        self._shown = None if shown is None else frozenset(shown)
         self._entries = {entry.name: entry for entry in listed.entries if entry.name in runs}
         self.names = list(self._entries)
         self._listed, self._runs, self._lang, self._marked = listed, runs, lang, marked
@@ -101,6 +143,7 @@ class _Rows:
         self, names: Sequence[str], folded: Sequence[Fold], places: Mapping[str, Place] | None = None
     ) -> list[dict[str, Any]]:
         """The rows of some runs in their order. The members of a fold stand together where the first of them does."""
+        names = [name for name in names if self._shown is None or name in self._shown]
         fold_of = {name: i for i, fold in enumerate(folded) for name in fold.names}
         parts: list[dict[str, Any]] = []
         done: set[int] = set()
