@@ -30,6 +30,7 @@ from jglue_app.backends.hf.engine.equivalence import (
     stopped_between_layers,
 )
 from jglue_app.backends.hf.engine.float32_weights import expand_4bit_exactly
+from jglue_app.backends.hf.engine.fused_layers import fuse_layers
 from jglue_app.backends.hf.engine.fused_modules import fuse_modules
 from jglue_app.backends.hf.engine.linear import pack_layers, watch_reads
 from jglue_app.backends.hf.engine.next_tokens import most_likely, with_texts
@@ -119,6 +120,7 @@ class HFBackend:
                 pack_layers(model)
             if self._optimizations.fusion:
                 fuse_modules(model)
+                fuse_layers(model)
             return ReferenceModel(model, self._limits.context_length)
         except NotCausalError as e:
             raise not_causal(spec.id, e) from e

@@ -62,13 +62,13 @@ def fuse_modules(model: Any) -> None:
             module.__class__ = own_class
 
 
-def _kind(module: Any) -> type[_FusedNorm] | type[_FusedGate] | None:
+def _kind(module: Any) -> type[FusedNorm] | type[_FusedGate] | None:
     # A model and the same with an adapter share modules, which are exchanged already then.
-    if isinstance(module, _FusedNorm | _FusedGate) or module._forward_hooks or module._forward_pre_hooks:
+    if isinstance(module, FusedNorm | _FusedGate) or module._forward_hooks or module._forward_pre_hooks:
         return None
     weight = module._parameters.get("weight")
     if "RMSNorm" in type(module).__name__ and weight is not None and weight.dim() == 1 and can_pack(weight):
-        return _FusedNorm
+        return FusedNorm
     parts = [module._modules.get(name) for name in ("gate_proj", "up_proj", "down_proj")]
     if all(type(part) is PackedLinear for part in parts) and _is_gated(type(module)):
         return _FusedGate
@@ -97,7 +97,7 @@ def _is_gated(own_class: type[nn.Module]) -> bool:
     return False
 
 
-class _FusedNorm(nn.Module):
+class FusedNorm(nn.Module):
     """x / √(mean(x²) + ε) times a weight, or times one more than that weight."""
 
     weight: torch.Tensor

@@ -14,6 +14,10 @@ from jglue_app.backends.hf.engine.linear import multiply
 MAX_SCORE_BYTES = 64 * 2**20
 """Of the scores of a batch, which are stored in full; their softmax takes as much again, and copies of parts of it."""
 
+MIN_SEPARATE = 2**15
+"""Scores of a head from which each product of a batch in float32 is one of oneDNN, which is then faster than torch's
+product of a batch."""
+
 
 def score_bytes(queries: int, keys: int, prefix_length: int) -> int:
     """Bytes of the scores of a batch.
@@ -50,11 +54,11 @@ def product_attention(
     """
     tries, heads, queries, width = query.shape
     scaled = query.float() * scale
-    own = (scaled.flatten(0, 1) @ key.flatten(0, 1).float().transpose(1, 2)).view(tries, heads, queries, -1)
+    own = _products(scaled.flatten(0, 1), key.flatten(0, 1).float()).view(tries, heads, queries, -1)
     own = own.add_(mask)
     if prefix_kv is None:
         weights = own.softmax(-1).to(value.dtype)
-        return (weights.flatten(0, 1) @ value.flatten(0, 1)).view(tries, heads, queries, -1)
+        return _products(weights.flatten(0, 1), value.flatten(0, 1).transpose(1, 2)).view(tries, heads, queries, -1)
     keys, values = prefix_kv
     length = keys.shape[1]
     scores = own.new_empty(tries, heads, queries, length + own.shape[-1])
@@ -69,5 +73,13 @@ def product_attention(
     for head in range(heads):
         prefix_weights = weights[:, head, :, :length].reshape(-1, length)
         out[:, head] = multiply(prefix_weights, values[head].t().contiguous()).view(tries, queries, -1)
-    out += (weights[..., length:].flatten(0, 1) @ value.flatten(0, 1)).view(out.shape)
+    out += _products(weights[..., length:].flatten(0, 1), value.flatten(0, 1).transpose(1, 2)).view(out.shape)
     return out
+
+
+def _products(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """x (batch, m, k) times the transposed y (batch, n, k), each; (batch, m, n)."""
+    if x.dtype != torch.float32 or x.shape[1] * max(x.shape[2], y.shape[1]) < MIN_SEPARATE:
+        return x @ y.transpose(1, 2)
+    pairs = zip(x.contiguous().unbind(), y.contiguous().unbind(), strict=True)
+    return torch.stack([multiply(each, other) for each, other in pairs])
