@@ -19,7 +19,7 @@ class Standings:
     """The evaluated runs of a project."""
 
     runs: tuple[Mapping[str, Any], ...]
-    """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; only the
+    """`{id, name, url, created, state, spec_id, data_kind, member_of, summary}`, the newest first; only the
     most complete one of the runs with the same spec."""
     left_out: int
     """Number of runs of the project without a completed push of this application."""

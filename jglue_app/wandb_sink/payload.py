@@ -17,13 +17,14 @@ Names of keys are part of the format: `leaderboard.py` reads them back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.types import Estimate
+from jglue_app.wandb_sink.membership import COMPARISON_PREFIX
 from jglue_app.wandb_sink.tables import Table
 
 FORMAT = 1
@@ -52,6 +53,7 @@ class Payload:
     name: str
     job_type: str
     group: str | None
+    """For a W&B run that has none yet."""
     tags: tuple[str, ...]
     config: dict[str, Any]
     summary: Summary
@@ -63,6 +65,8 @@ class Payload:
     """Of the artifact."""
     uses: tuple[str, ...] = ()
     """Names of the input artifacts of this W&B run."""
+    joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Config key → ids of what the run belongs to; see `membership.py`. A push adds to them and takes none away."""
 
     @cached_property
     def digest(self) -> str:
@@ -82,8 +86,8 @@ def run_id(spec_id: str) -> str:
 
 
 def comparison_id(a: str, b: str) -> str:
-    """Id of the W&B run that compares two runs, given by their spec ids; also the group of all three."""
-    return f"jglue-vs-{hashlib.sha256(f'{a} {b}'.encode()).hexdigest()[:16]}"
+    """Id of the W&B run that compares two runs, given by their spec ids; also the group of runs that had none."""
+    return f"{COMPARISON_PREFIX}{hashlib.sha256(f'{a} {b}'.encode()).hexdigest()[:16]}"
 
 
 def artifact_name(spec_id: str) -> str:

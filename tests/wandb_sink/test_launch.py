@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from jglue_app import evaluate, open_run
+from jglue_app import evaluate, messages, open_run
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.launch import form
 from jglue_app.launch import job as jobs
+from jglue_app.messages import say
 from jglue_app.runs.plan import make_plan
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS, Settings
@@ -235,6 +237,33 @@ def test_a_wrong_name_is_refused_with_the_nearest_one(given: dict[str, Any], tol
     with pytest.raises(UnknownNameError) as caught:
         form.read({"model_name": "m", **given})
     assert told in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once_in_the_order_of_the_form() -> None:
+    wrong = {
+        "shot": 3,
+        "memory": -1,
+        "quantization": "8-bit",
+        "shots": "7",
+        "limit": -1,
+        "tasks": "jnli,jsqad",
+        "protocol": "official-jp",
+        "allow_bin": "true",
+        "dtype": "float17",
+        "system": "x" * 10_001,
+        "model_name": " ",
+    }
+    with pytest.raises(InputError) as caught:
+        form.read(wrong)
+    told = str(caught.value)
+    assert told.startswith("11 things in the Launch form have to be corrected. (1) model_name is empty")
+    said = re.split(r" \(\d+\) ", told)[1:]
+    begins = ["model_name is", "Unknown subset in tasks 'jsqad'", "limit takes", "Unknown protocol", "shots takes"]
+    begins += ["Unknown quantization", "Unknown dtype", "system has 10,001", "allow_bin takes", "memory takes"]
+    assert [part for part, begin in zip(said, begins, strict=False) if not part.startswith(begin)] == []
+    assert said[len(begins) :] == [part for part in said if part.startswith("Unknown field of the Launch form 'shot'.")]
+    japanese = say(messages.of(caught.value), "ja")
+    assert japanese.startswith("Launch のフォームに直すところが 11 か所あります。（1）model_name")
 
 
 def test_the_schema_has_every_field_and_stays_in_the_dialect() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jglue_app.messages import Message
 from jglue_app.results import archive, marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
+from jglue_app.wandb_sink import membership
 from jglue_app.wandb_sink.client.connection import api, settings, translated_errors
 from jglue_app.wandb_sink.client.wait import (
     WaitLimit,
@@ -71,8 +73,8 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
         for following in payloads:
             _reject_smaller(_run_at_wandb(job, following.id), following, job)
         on_message(_size_message(payload, store))
-        with open_run(payload, job, new=existing is None) as run:
-            return send(run, payload, store.path, offline, on_message)
+        with open_run(payload, job, existing) as run:
+            return send(run, joined(payload, existing), store.path, offline, on_message)
 
 
 def _size_message(payload: Payload, store: RunStore) -> ProgressMessage:
@@ -121,24 +123,27 @@ def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> 
     a, b = (RunStore(folder).data() for folder in folders)
     marked_a, marked_b = (marks.read(Path(job.get(f"marks_{side}") or job[side])) for side in "ab")
     payload = comparison_payload(a, b, job["protocol"], job["links"], (marked_a, marked_b))
-    with translated_errors(path_of_job(job), offline):
-        new = offline or _run_at_wandb(job, payload.id) is None
-        with open_run(payload, job, new=new) as run:
-            return send(run, payload, None, offline, on_message)
+    with (
+        translated_errors(path_of_job(job), offline),
+        open_run(payload, job, None if offline else _run_at_wandb(job, payload.id)) as run,
+    ):
+        return send(run, payload, None, offline, on_message)
 
 
 @contextlib.contextmanager
-def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator[wandb.Run]:
+def open_run(payload: Payload, job: Mapping[str, Any], existing: Any) -> Iterator[wandb.Run]:
     """The W&B run of a payload, new or resumed; it is ended as failed if the body raises.
 
-    An existing run keeps its name, which users may have changed.
+    An existing run keeps its name, which users may have changed, and its group: a run is in one only, and another
+    comparison must not take it out of the first.
     """
+    new = existing is None
     run = wandb.init(
         entity=job.get("entity") or None,
         project=job["project"],
         id=payload.id,
         name=payload.name if new else None,
-        group=payload.group,
+        group=payload.group if new or not existing.group else None,
         job_type=payload.job_type,
         resume="allow",
         settings=settings(bool(job.get("offline"))),
@@ -148,6 +153,14 @@ def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator
     except BaseException:
         finish_failed(run)
         raise
+
+
+def joined(payload: Payload, existing: Any) -> Payload:
+    """The payload, with the comparisons and grids to which the W&B run belongs already."""
+    if existing is None:
+        return payload
+    before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
+    return replace(payload, joins=membership.united(before, payload.joins))
 
 
 def run_path(run: wandb.Run) -> str:
@@ -192,7 +205,8 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, on_message: OnMe
     summary["push/state"] = "sending"
     other_tags = [tag for tag in run.tags or () if tag not in ("unfinished", *PROTOCOLS)]
     run.tags = tuple(dict.fromkeys((*other_tags, *payload.tags)))
-    config.update(payload.config, allow_val_change=True)
+    joins = {key: list(ids) for key, ids in payload.joins.items()}
+    config.update({**payload.config, **joins}, allow_val_change=True)
     _delete_old_keys(summary, payload)
     for name in payload.uses:
         if not offline:
@@ -250,7 +264,7 @@ def follow(job: Mapping[str, Any], on_message: OnMessage, lines: Lines) -> dict[
     payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
     with (
         translated_errors(path_of_job(job)),
-        open_run(payload, job, new=_run_at_wandb(job, payload.id) is None) as run,
+        open_run(payload, job, _run_at_wandb(job, payload.id)) as run,
     ):
         run.tags = tuple(dict.fromkeys((*(run.tags or ()), *payload.tags)))
         config: Any = run.config
