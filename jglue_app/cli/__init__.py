@@ -18,6 +18,7 @@ from jglue_app.cli.audit import audit
 from jglue_app.cli.bench import bench_command
 from jglue_app.cli.data import data_commands
 from jglue_app.cli.embed import embed
+from jglue_app.cli.grid import grid
 from jglue_app.cli.lab import show_prompt, sweep
 from jglue_app.cli.launch import launch_job
 from jglue_app.cli.lint import lint_prompt
@@ -105,7 +106,22 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 app.callback(invoke_without_command=True)(_root)
-for command in (run, compare, embed, score, rescore, audit, leaderboard, export, delete, push, pull, sweep, models):
+for command in (
+    run,
+    compare,
+    grid,
+    embed,
+    score,
+    rescore,
+    audit,
+    leaderboard,
+    export,
+    delete,
+    push,
+    pull,
+    sweep,
+    models,
+):
     app.command()(command)
 app.command()(serve)
 app.command()(protocols)

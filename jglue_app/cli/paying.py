@@ -12,6 +12,7 @@ import typer
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import EXIT_INCOMPLETE
+from jglue_app.grid.grid_estimate import GridEstimate
 from jglue_app.messages import Message
 from jglue_app.money import money_text
 from jglue_app.runs.embedding import estimate_embedding
@@ -72,6 +73,20 @@ def approved_sweep(
     if budget is None:
         _agree(total(estimates), view, yes=yes)
     return math.inf if budget is None else budget
+
+
+def approved_grid(estimate: GridEstimate, view: ProgressView, *, budget: float | None, yes: bool) -> float | None:
+    """The budget of all runs of a grid together: the one given, or infinity where that was agreed to; None if they cost
+    nothing. What they cost was shown. Raises as `approved` does."""
+    if not estimate.costs:
+        return budget
+    if budget is None:
+        _agree(replace(estimate.costs[0], price=estimate.price), view, yes=yes)
+        return math.inf
+    if estimate.price > budget:
+        text = money_text(budget, estimate.costs[0].currency)
+        view.say(Message("That may be more than the budget of {budget}: the grid stops before it.", budget=text))
+    return budget
 
 
 def approved_embedding(plan: Plan, settings: Settings, view: ProgressView, *, budget: float | None, yes: bool) -> Plan:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jglue_app.backends import require_no_adapter_elsewhere
-from jglue_app.backends.fingerprint import fingerprint_model
+from jglue_app.backends.fingerprint import ModelFingerprint, fingerprint_model
 from jglue_app.data import files as data
 from jglue_app.data.pools import few_shot_pool, fingerprint, sample_items
 from jglue_app.errors import InputError
@@ -47,6 +47,15 @@ class Plan:
         return sum(len(items) for items in self.items.values())
 
 
+@dataclass(slots=True)
+class SharedFiles:
+    """What plans that are made together read once: files of items, pools of examples, and checksums of models."""
+
+    datasets: dict[Hashable, Dataset] = field(default_factory=dict)
+    pools: dict[Hashable, Dataset] = field(default_factory=dict)
+    models: dict[ModelSpec, ModelFingerprint | None] = field(default_factory=dict)
+
+
 def make_plan(
     settings: Settings,
     model: ModelSpec,
@@ -62,12 +71,14 @@ def make_plan(
     budget: float | None = None,
     progress: data.Progress | None = None,
     answers: bool = True,
+    shared: SharedFiles | None = None,
 ) -> Plan:
     """Check a run and gather all it needs but the model.
 
     Args:
         budget: most that the paid requests of the run may cost; not part of the spec.
         answers: whether the model is to answer; only then its files are looked at and become a part of the spec.
+        shared: what plans that are made together have read; None to read everything.
 
     Raises:
         InputError: anything in the request that cannot be done, with a remedy (includes DataError, StyleError).
@@ -78,22 +89,33 @@ def make_plan(
     _check_request(model, tasks, prompt, decoding, limit, split, marc_ja)
     decoding = _same_penalties(decoding, tasks)
     style = load_style(prompt.style, allow_paths=not settings.public)
-    datasets = {
-        name: data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress) for name in tasks
-    }
+    shared = shared or SharedFiles()
+    source: tuple[Hashable, ...] = (data_kind, split, marc_ja)
+    for name in tasks:
+        if (name, *source) not in shared.datasets:
+            found = data.load(settings, name, split, data=data_kind, marc_ja=marc_ja, progress=progress)
+            shared.datasets[(name, *source)] = found
+    datasets = {name: shared.datasets[(name, *source)] for name in tasks}
     everything = list(datasets.values())
-    pools = {
-        name: few_shot_pool(settings, d, everything) for name, d in datasets.items() if prompt.for_task(name).shots
-    }
-    for name, pool in pools.items():
+    pools = {}
+    for name, dataset in datasets.items():
+        if not prompt.for_task(name).shots:
+            continue
+        key = (name, *source, tuple(sorted(tasks)))
+        if key not in shared.pools:
+            pool = few_shot_pool(settings, dataset, everything)
+            _refuse_leaks(pool, everything)
+            shared.pools[key] = pool
+        pools[name] = shared.pools[key]
         style.of(name)
-        _refuse_leaks(pool, everything)
-        examples.pick_shots(datasets[name].items[0], pool.items, prompt.for_task(name), TASKS[name])
+        examples.pick_shots(dataset.items[0], pools[name].items, prompt.for_task(name), TASKS[name])
     sums = {f"{name}/{split}": d.sha256 for name, d in datasets.items()}
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
         style.of(name)
-    model_files = fingerprint_model(model, settings) if answers else None
+    if answers and model not in shared.models:
+        shared.models[model] = fingerprint_model(model, settings)
+    model_files = shared.models[model] if answers else None
     spec = RunSpec(
         model=replace(model, files_sha256=model_files.digest if model_files else None),
         tasks=tuple(name for name in TASKS if name in tasks),

@@ -41,7 +41,7 @@ from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec, is_sample
 from jglue_app.version import __version__
 
 if TYPE_CHECKING:
-    from jglue_app.runs.plan import Plan
+    from jglue_app.runs.plan import Plan, SharedFiles
 
 METHODS = ("generate", "choose", "both")
 QUANTIZATIONS = ("none", "8bit", "4bit")
@@ -396,7 +396,14 @@ class RunRequest:
                     )
         return self if self.limit is not None else replace(self, limit=settings.max_items)
 
-    def plans(self, settings: Settings, *, progress: Progress | None = None, answers: bool = True) -> Plans:
+    def plans(
+        self,
+        settings: Settings,
+        *,
+        progress: Progress | None = None,
+        answers: bool = True,
+        shared: SharedFiles | None = None,
+    ) -> Plans:
         """One plan for each side; for the arguments see `plan.make_plan`.
 
         Raises:
@@ -423,6 +430,7 @@ class RunRequest:
                     budget=self.budget,
                     progress=progress,
                     answers=answers,
+                    shared=shared,
                 ),
             )
             for name, side in self.sides.items()

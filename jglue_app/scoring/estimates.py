@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jglue_app.scoring import significance
+from jglue_app.scoring import metrics, significance
 from jglue_app.scoring.judged import ScoredItem
 from jglue_app.scoring.protocols.common import SHARES, is_right
 from jglue_app.scoring.types import (
@@ -57,6 +57,26 @@ def similarity_of(row: ScoredItem, reading: str, default: float | None = None) -
 
 def is_readable(row: ScoredItem, reading: str) -> bool:
     return (row.judgement.strict if reading == "strict" else row.judgement.lenient).value is not None
+
+
+def weighted(name: str, task: Task, rows: list[ScoredItem], reading: str) -> tuple[metrics.Metric, list[ScoredItem]]:
+    """The value of `estimate` as a function of how often each item counts, and the items that it is over: of
+    similarities those that can be read."""
+    if task.kind == "score":
+        kept = [r for r in rows if is_readable(r, reading)]
+        similarities = [similarity_of(r, reading) for r in kept]
+        if name == "spearman":
+            similarities = [min(max(value, -_LARGEST), _LARGEST) if value == value else value for value in similarities]
+        correlation = metrics.pearson if CORRELATIONS[name] == "pearson" else metrics.spearman
+        return correlation(similarities, [gold_similarity(r) for r in kept]), kept
+    if kind := AGREEMENTS.get(name):
+        agreement = {
+            "balanced_accuracy": metrics.balanced_accuracy,
+            "macro_f1": metrics.macro_f1,
+            "mcc": metrics.mcc,
+        }[kind]
+        return agreement([label_of(r, reading) for r in rows], [gold_label(r) for r in rows]), rows
+    return metrics.mean([item_score(name, row, reading) for row in rows]), rows
 
 
 def estimate(name: str, task: Task, rows: list[ScoredItem], reading: str) -> Estimate:

@@ -1,0 +1,316 @@
+"""What each factor of a grid of runs moves: main effects, shares of variance, and how stable each model is.
+
+**Which runs.** Every run is one observation: its score on the grid's items. Runs without a value are left out.
+
+**Shares of variance** are of an analysis of variance by least squares with main effects and interactions of two
+factors, and sums of squares of type II: what a term explains beyond all terms that do not contain it. In a balanced
+grid they add up to the whole; with exclusions they need not.
+
+**Items' sampling noise is no effect.** Other items would have given every run another score, and would have spread the
+runs even if nothing else did. The covariance Σ of the scores over samples of items is estimated by leaving out items
+(`GridScores.covariance`); the sum of squares of a term with orthonormal columns B is expected to hold tr(BᵀΣB) of it.
+That is taken off, and shown as a share of its own.
+
+**Means of levels** are least-squares means of the additive model: as if every combination of the other factors' levels
+had been run equally often. Their intervals cover two things: other items (wᵀΣw for weights w of the runs), and other
+wordings and seeds than those of the grid, by leaving out one level of each replicate factor at a time (jackknife; Efron
+and Tibshirani 1993, section 11.2) less the noise of items in that. Formats, numbers of examples and other settings are
+taken as they are. The degrees of freedom are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from jglue_app.messages import Joined, Message
+from jglue_app.scoring.design import Design, Term, design_of
+from jglue_app.scoring.effect_types import EffectFactor, GridScores, LevelMean, Levels, MetricEffects, Share, Stability
+from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.types import Estimate
+
+SIGNED = ("pearson", "spearman", "mcc")
+"""Metrics from −1 to 1; the others begin at 0."""
+ROUNDING = 1e-12
+"""Variance of scores below it is rounding."""
+Component = tuple[float, int]
+"""(Variance, degrees of freedom)."""
+
+
+def metric_effects(
+    factors: Sequence[EffectFactor],
+    rows: Sequence[Levels],
+    scores: GridScores,
+    designs: dict[tuple[int, ...], Design] | None = None,
+) -> MetricEffects | None:
+    """What the factors do to one metric; None where fewer than two runs have a value.
+
+    Args:
+        factors: of the grid.
+        rows: levels of each run.
+        scores: of the same runs.
+        designs: keeps linear models for other metrics of the same runs.
+    """
+    kept = np.flatnonzero(scores.usable)
+    if len(kept) < 2:
+        return None
+    key = tuple(int(i) for i in kept)
+    designs = {} if designs is None else designs
+    if key not in designs:
+        designs[key] = design_of(factors, [rows[i] for i in key])
+    design = designs[key]
+    y, covariance = scores.values[kept], scores.covariance[np.ix_(kept, kept)]
+    shares, items_share = _shares(design, y, covariance)
+    by_group: dict[str, float] = {}
+    for share in shares:
+        by_group[share.group] = by_group.get(share.group, 0.0) + share.beyond_items
+    bounds = (-1.0 if scores.metric in SIGNED else 0.0, 1.0)
+    return MetricEffects(
+        task=scores.task,
+        metric=scores.metric,
+        reading=scores.reading,
+        runs=len(kept),
+        items=scores.n,
+        mean=float(y.mean()),
+        deviation=float(y.std(ddof=1)),
+        items_share=items_share,
+        shares=tuple(shares),
+        by_group=by_group,
+        levels={f.name: tuple(_level_means(f, design, y, covariance, scores.n, bounds)) for f in design.factors},
+        stability=tuple(_stabilities(design, y, covariance, scores.n, bounds, key)),
+        undefined=tuple(i for i in range(len(rows)) if i not in set(key)),
+        notices=tuple(_notices(factors, design, shares, items_share, scores, len(rows) - len(kept))),
+    )
+
+
+# --- shares of variance ----------------------------------------------------------------------------------
+
+
+def _shares(design: Design, y: Floats, covariance: Floats) -> tuple[list[Share], float | None]:
+    """The share of every term and of what is left, and that of the sampling of items; nothing without variance."""
+    centred = y - y.mean()
+    total = float(centred @ centred)
+    if total <= ROUNDING * len(y):
+        return [], None
+    ones = np.full((len(y), 1), len(y) ** -0.5)
+    noise = float(np.trace(covariance) - _noise(ones, covariance))
+    rest = max(0.0, total - float(np.sum((design.full.T @ centred) ** 2)))
+    rest_df = len(y) - design.full.shape[1]
+    rest_noise = max(0.0, float(np.trace(covariance)) - _noise(design.full, covariance))
+    error = rest / rest_df if rest_df else None
+    found = []
+    for term, basis in design.bases.items():
+        square, df = float(np.sum((basis.T @ centred) ** 2)), basis.shape[1]
+        found.append(
+            Share(
+                term=term,
+                group=_group(term, design),
+                df=df,
+                observed=square / total,
+                beyond_items=max(0.0, square - _noise(basis, covariance)) / total,
+                omega=None if error is None or not df else (square - df * error) / (total + error),
+            )
+        )
+    left = Share((), "rest", rest_df, rest / total, max(0.0, rest - rest_noise) / total, None)
+    return [*found, *([left] if rest_df else [])], min(1.0, noise / total)
+
+
+def _noise(basis: Floats, covariance: Floats) -> float:
+    """What the sampling of items adds to the sum of squares on a basis: tr(BᵀΣB)."""
+    return float(np.sum(basis * (covariance @ basis)))
+
+
+def _group(term: Term, design: Design) -> str:
+    groups = {factor.group for factor in design.factors if factor.name in term}
+    return next(iter(groups)) if len(groups) == 1 else "mixed"
+
+
+# --- means and their intervals ---------------------------------------------------------------------------
+
+
+def _level_means(
+    factor: EffectFactor, design: Design, y: Floats, covariance: Floats, n: int, bounds: tuple[float, float]
+) -> Iterator[LevelMean]:
+    weights = design.means[factor.name]
+    without = {
+        name: [means[factor.name] for means in left_out]
+        for name, left_out in design.means_without.items()
+        if name != factor.name
+    }
+    for place, level in enumerate(factor.levels):
+        runs = sum(row.get(factor.name) == level for row in design.rows)
+        mean = _estimate(weights[place], [[one[place] for one in each] for each in without.values()], y, covariance, n)
+        effect = _estimate(
+            weights[place] - weights.mean(axis=0),
+            [[one[place] - one.mean(axis=0) for one in each] for each in without.values()],
+            *(y, covariance, n),
+        )
+        yield LevelMean(level, runs, _within(mean, bounds), effect)
+
+
+def _estimate(weights: Floats, without: Sequence[Sequence[Floats]], y: Floats, covariance: Floats, n: int) -> Estimate:
+    """A weighted sum of scores with its interval.
+
+    Args:
+        weights: of the runs; NaN where there is no such sum.
+        without: for each replicate factor, the weights without each of its levels.
+        y: scores.
+        covariance: of the scores over samples of items.
+        n: items.
+    """
+    if not np.isfinite(weights).all():
+        return Estimate(None, None, None, n)
+    value = float(weights @ y)
+    components: list[Component] = [(max(0.0, float(weights @ covariance @ weights)), n - 1)]
+    for each in without:
+        left = np.array(each)
+        if not np.isfinite(left).all():
+            return Estimate(value, None, None, n)
+        factor = (len(left) - 1) / len(left)
+        deviations = left - left.mean(axis=0)
+        square = factor * float(np.sum((deviations @ y) ** 2))
+        noise = factor * float(np.sum(deviations * (deviations @ covariance)))
+        components.append((max(0.0, square - noise), len(left) - 1))
+    variance = sum(one for one, _ in components)
+    if variance <= ROUNDING or n < 2:  # A sum that no item and no replicate moves has an interval without width.
+        return Estimate(value, None, None, n)
+    df = variance**2 / sum(one**2 / df for one, df in components if one)
+    half = _t_quantile(df) * math.sqrt(variance)
+    return Estimate(value, value - half, value + half, n)
+
+
+def _t_quantile(df: float) -> float:
+    """Quantile .975 of Student's t."""
+    from scipy.special import stdtrit  # scipy takes long to import
+
+    return float(stdtrit(df, 0.975))
+
+
+def _within(estimate: Estimate, bounds: tuple[float, float]) -> Estimate:
+    """An estimate whose interval has no values that the metric does not have."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return estimate
+    return Estimate(estimate.value, max(bounds[0], estimate.low), min(bounds[1], estimate.high), estimate.n)
+
+
+# --- stability -------------------------------------------------------------------------------------------
+
+
+def model_of(levels: Levels, factors: Sequence[EffectFactor]) -> str:
+    """What a run's model is called: its levels of the factors that concern the model."""
+    return " · ".join(str(levels[f.name]) for f in factors if f.group == "model" and levels.get(f.name) is not None)
+
+
+def _stabilities(
+    design: Design, y: Floats, covariance: Floats, n: int, bounds: tuple[float, float], numbers: Sequence[int]
+) -> Iterator[Stability]:
+    models = [model_of(row, design.factors) for row in design.rows]
+    best = _best(design, models, y)
+    for model in dict.fromkeys(models):
+        mine = np.array([other == model for other in models])
+        low, high = (int(np.flatnonzero(mine)[pick(y[mine])]) for pick in (np.argmin, np.argmax))
+        mean = _estimate(mine / mine.sum(), _without_levels(design, mine), y, covariance, n)
+        spread = _spread(design, mine, y, covariance)
+        yield Stability(
+            model=model,
+            runs=int(mine.sum()),
+            mean=_within(mean, bounds),
+            spread=None if spread is None else math.sqrt(spread[0]),
+            items=None if spread is None else math.sqrt(spread[1]),
+            beyond_items=None if spread is None else math.sqrt(max(0.0, spread[0] - spread[1])),
+            lowest=float(y[low]),
+            lowest_run=numbers[low],
+            highest=float(y[high]),
+            highest_run=numbers[high],
+            best=best.get(model),
+        )
+
+
+def _without_levels(design: Design, mine: Floats) -> list[list[Floats]]:
+    """For each replicate factor that occurs in some runs with two levels or more: the weights of their mean without
+    each level."""
+    found = []
+    for factor in design.factors:
+        of_runs = [row.get(factor.name) if own else None for row, own in zip(design.rows, mine, strict=True)]
+        levels = [level for level in factor.levels if level in of_runs]
+        if factor.replicate and len(levels) > 1:
+            kept = [mine * np.array([level != one for one in of_runs]) for level in levels]
+            found.append([each / each.sum() for each in kept])
+    return found
+
+
+def _spread(design: Design, mine: Floats, y: Floats, covariance: Floats) -> tuple[float, float] | None:
+    """Variance of some runs about the mean of those that differ in their prompts alone, and what of it the sampling of
+    items alone would give; None without two such runs."""
+    others = [f.name for f in design.factors if f.group in ("answering", "questions") and not f.replicate]
+    groups: dict[tuple[str | None, ...], list[int]] = {}
+    for i, (row, own) in enumerate(zip(design.rows, mine, strict=True)):
+        if own:
+            groups.setdefault(tuple(row.get(name) for name in others), []).append(i)
+    square = noise = 0.0
+    df = 0
+    for places in groups.values():
+        part = covariance[np.ix_(places, places)]
+        square += float(np.sum((y[places] - y[places].mean()) ** 2))
+        noise += float(np.trace(part) - part.sum() / len(places))
+        df += len(places) - 1
+    return (square / df, max(0.0, noise / df)) if df else None
+
+
+def _best(design: Design, models: Sequence[str], y: Floats) -> Mapping[str, float]:
+    """Model → share of the prompts under which it scores highest, of those that all models have; empty for one."""
+    names = list(dict.fromkeys(models))
+    others = [factor.name for factor in design.factors if factor.group != "model"]
+    prompts: dict[tuple[str | None, ...], dict[str, float]] = {}
+    for row, model, value in zip(design.rows, models, y, strict=True):
+        prompts.setdefault(tuple(row.get(name) for name in others), {})[model] = float(value)
+    complete = [scores for scores in prompts.values() if len(scores) == len(names)]
+    if len(names) < 2 or not complete:
+        return {}
+    won = dict.fromkeys(names, 0.0)
+    for scores in complete:
+        first = [name for name, value in scores.items() if value >= max(scores.values()) - ROUNDING]
+        for name in first:
+            won[name] += 1 / len(first)
+    return {name: count / len(complete) for name, count in won.items()}
+
+
+# --- what a reader has to know ---------------------------------------------------------------------------
+
+
+def _notices(
+    factors: Sequence[EffectFactor],
+    design: Design,
+    shares: Sequence[Share],
+    items_share: float | None,
+    scores: GridScores,
+    undefined: int,
+) -> Iterator[Message]:
+    if undefined:
+        yield Message(
+            "{count:,} runs have no value, with all items or without some of them (all answers alike have no "
+            "correlation): they are left out here.",
+            count=undefined,
+        )
+    if items_share is None:
+        yield Message("All runs score the same: there is no variance to share out.")
+    elif items_share >= 1:
+        yield Message("The runs differ no more than the sampling of items alone would make them differ.")
+    if confounded := [share.term[0] for share in shares if len(share.term) == 1 and not share.df]:
+        yield Message(
+            "{factors} cannot be told from other factors: their levels occur only together.",
+            factors=Joined(", ", confounded),
+        )
+    if single := [f.name for f in factors if f.name not in design.names and len(f.levels) > 1]:
+        yield Message("Of {factors} only one level has scores here.", factors=Joined(", ", single))
+    total = sum(share.observed for share in shares)
+    if shares and abs(total - 1) > 0.005:
+        yield Message(
+            "The grid is not balanced, so the shares add up to {total:.0%}: what several factors explain together "
+            "counts for none, or for each.",
+            total=total,
+        )
+    if scores.n < 2:
+        yield Message("One item is no sample: there are no intervals.")

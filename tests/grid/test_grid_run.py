@@ -1,0 +1,243 @@
+"""Grids run, stopped, gone on with, and shown: the models are tables of answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jglue_app.backends.pool import ModelPool
+from jglue_app.cli import main
+from jglue_app.errors import StoreError, UnknownNameError
+from jglue_app.grid import members
+from jglue_app.grid.grid_estimate import estimate_grid
+from jglue_app.grid.grid_file import read_grid
+from jglue_app.grid.grid_plan import GridPlan, plan_grid
+from jglue_app.grid.grid_run import one_after_other, run_grid
+from jglue_app.results.grid_effects import effect_table
+from jglue_app.results.library import Library
+from jglue_app.runs.plan import Plan
+from jglue_app.runs.runner import Event
+from jglue_app.settings import ASSETS, Settings
+
+TASKS = ("jnli", "jcommonsenseqa")
+WORDS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}
+
+
+def answers(path: Path, wrong_every: int, **more: Any) -> Path:
+    """Answers to the sample items, right but for two of every so many pairs, in the words of the style ja-labels."""
+    rows = []
+    for task in TASKS:
+        lines = (ASSETS / "samples" / task / "valid.json").read_text("utf-8").splitlines()
+        for number, row in enumerate(map(json.loads, lines)):
+            wrong = number // 2 % wrong_every == 0
+            label = row["label"]
+            if task == "jnli":
+                item_id, text, place = row["sentence_pair_id"], WORDS[label], list(WORDS).index(label)
+            else:
+                item_id, text, place = str(row["q_id"]), row[f"choice{label}"], int(label)
+            count = 3 if task == "jnli" else 5
+            best = (place + wrong) % count
+            logprobs = [-0.1 if i == best else -3.0 for i in range(count)]
+            rows.append({"task": task, "item_id": item_id, "text": "？" if wrong else text, **more})
+            rows[-1]["choice_logprobs"] = logprobs
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    """Two models, one of them right more often, in two wordings, without and with examples by two seeds."""
+    good, bad = answers(tmp_path / "good.jsonl", 50), answers(tmp_path / "bad.jsonl", 2)
+    path = tmp_path / "two-models.toml"
+    path.write_text(
+        f"[run]\ntasks = {list(TASKS)}\ndata = 'sample'\nlimit = 6\nmethod = 'both'\n"
+        f"[factors]\nmodel = ['{good}', '{bad}']\nstyle = ['ja-labels', 'en-labels']\nshots = [0, 2]\n"
+        "shot_seed = [0, 1]\n",
+        "utf-8",
+    )
+    return path
+
+
+@dataclass(frozen=True)
+class Told:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+    def call(*arguments: object) -> Told:
+        monkeypatch.setattr(sys, "argv", ["jglue_app", "grid", *map(str, arguments)])
+        capfd.readouterr()
+        code: object = 0
+        try:
+            main()
+        except SystemExit as e:
+            code = e.code or 0
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        assert isinstance(code, int)
+        return Told(code, out, err)
+
+    return call
+
+
+def planned_of(grid: Path, settings: Settings) -> GridPlan:
+    return plan_grid(read_grid(grid), settings)
+
+
+def test_a_grid_is_run_once_and_its_table_is_shown_again(
+    grid: Path, settings: Settings, here: Callable[..., Told]
+) -> None:
+    dry = here(grid, "--dry-run", "--json")
+    assert json.loads(dry.out) | {"models": []} == {
+        **{"name": "two-models", "combinations": 16, "runs": 12, "complete": 0, "begun": 0, "items": 144},
+        **{"items_left": 144, "seconds": None, "costs": [], "models": []},
+    }
+    assert not settings.runs_dir.exists()
+    told = here(grid)
+    assert told.code == 0
+    assert "16 combinations are 12 runs with 144 items; 0 runs are complete" in told.err
+    assert "time unknown" in told.err
+    assert told.err.count("Preparing") == 2  # Each table of answers is read once.
+    stored = {path.name for path in settings.runs_dir.iterdir() if path.is_dir()} - {"grids"}
+    assert len(stored) == 12
+    assert {member.run for member in members.members(settings, "two-models")} == stored
+    of_runs = [path for path in settings.runs_dir.glob("*/*.json*") if path.parent.name != "grids"]
+    before = {path: path.stat().st_mtime_ns for path in of_runs}
+    again = here(grid)
+    assert (again.code, again.out) == (0, told.out)
+    assert "12 runs are complete" in again.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    shown = here("two-models", "--json")
+    table = json.loads(shown.out)
+    assert (table["grid"], len(table["runs"]), table["left_out"]) == ("two-models", 12, [])
+    accuracy = next(m for m in table["metrics"] if (m["task"], m["reading"]) == ("jnli", "choose"))
+    # Nothing but the model moves a table of answers: all the variance that is not the items' is the model's.
+    assert accuracy["by_group"]["prompt"] == 0
+    levels = {level["level"][-10:]: level["mean"]["value"] for level in accuracy["levels"]["model"]}
+    assert levels["good.jsonl"] > levels["/bad.jsonl"]
+    assert [one["spread"] for one in accuracy["stability"]] == [0, 0]
+    assert [one["best"] for one in accuracy["stability"]] == [1, 0]
+    listed = here()
+    assert listed.out.startswith("two-models: 12 runs (2 model × 2 style × 2 shots × 2 shot_seed)")
+
+
+def test_the_scores_of_a_table_are_those_of_the_reports(grid: Path, settings: Settings) -> None:
+    planned = planned_of(grid, settings)
+    with ModelPool(settings) as pool:
+        for _ in run_grid(planned, settings, one_after_other(settings, pool)):
+            pass
+    library = Library(settings.runs_dir)
+    table = effect_table(members.read(settings, "two-models"), library)
+    for effects in (e for e in table.metrics if e.task in TASKS):
+        values = []
+        for run in table.runs:
+            report = library.report(settings.runs_dir / run).tasks[effects.task]
+            scores = {"strict": report.metrics, "lenient": report.lenient, "choose": report.choose}[effects.reading]
+            values.append(scores[effects.metric].value)
+        assert effects.mean == pytest.approx(sum(v or 0.0 for v in values) / len(values))
+        lowest = [one for one in effects.stability if one.lowest == min(v for v in values if v is not None)]
+        assert lowest
+
+
+def test_a_stopped_grid_goes_on_and_unfinished_runs_are_named(grid: Path, settings: Settings) -> None:
+    planned, seen = planned_of(grid, settings), list[Event]()
+    with ModelPool(settings) as pool:
+        for event in run_grid(planned, settings, one_after_other(settings, pool, lambda: len(seen) >= 30)):
+            seen.extend([event] if event.kind == "record" else [])
+        estimate = estimate_grid(planned, settings, pool)
+        assert (estimate.complete, estimate.begun, estimate.items_left) == (2, 1, 144 - 30)
+        table = effect_table(members.read(settings, "two-models"), Library(settings.runs_dir))
+        assert (len(table.runs), len(table.left_out)) == (2, 10)
+        assert table.left_out[0].why == "6 items have no output."
+        assert table.notices[0].startswith("10 of 12 runs are not in these tables")
+        passed: list[Sequence[Plan]] = []
+
+        def execute(plans: Sequence[Plan]) -> Iterator[Event]:
+            passed.append(plans)
+            yield from one_after_other(settings, pool)(plans)
+
+        records = [event for event in run_grid(planned, settings, execute) if event.kind == "record"]
+    assert len(records) == 144 - 30
+    assert [len(plans) for plans in passed] == [10]
+
+
+def test_a_model_that_cannot_be_loaded_stops_no_other(grid: Path, here: Callable[..., Told]) -> None:
+    (grid.parent / "bad.jsonl").unlink()
+    told = here(grid)
+    assert told.code == 6
+    assert told.err.count("cannot be read (No such file or directory)") == 1
+    assert "6 of 12 runs are not complete. Start the same command again" in told.err
+    assert "Grid two-models: 6 runs" in told.out
+
+
+def test_a_grid_of_which_no_run_can_be_made_fails_as_a_run_does(tmp_path: Path, here: Callable[..., Told]) -> None:
+    path = tmp_path / "none.toml"
+    path.write_text("[run]\ntasks = ['jnli']\ndata = 'sample'\nmodel = 'none.jsonl'\n", "utf-8")
+    told = here(path)
+    assert (told.code, told.out) == (3, "")
+    assert told.err.splitlines()[-1].startswith("error: The table of answers 'none.jsonl' cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("no-such",), "Unknown grid 'no-such'."),
+        (("no-such", "--dry-run"), "--dry-run takes the file of a grid"),
+        (("x.toml",), "x.toml: cannot be read"),
+        (("no-such", "--protocol", "oficial"), "Did you mean 'official'?"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    here: Callable[..., Told], arguments: tuple[str, ...], sentence: str
+) -> None:
+    told = here(*arguments)
+    assert told.code == 2
+    assert sentence in told.err
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', "[" * 100_000])
+def test_a_damaged_grid_is_a_sentence_and_hides_no_other(settings: Settings, content: str) -> None:
+    folder = members.folder_of(settings)
+    folder.mkdir(parents=True)
+    (folder / "broken.json").write_text(content, "utf-8")
+    with pytest.raises(StoreError, match=r"broken\.json cannot be read"):
+        members.read(settings, "broken")
+    assert list(members.names(settings).damaged) == ["broken"]
+
+
+@pytest.mark.parametrize("name", ["../runs", "a/b", "", ".", "x\x00"])
+def test_a_name_leads_nowhere_else(settings: Settings, name: str) -> None:
+    with pytest.raises(UnknownNameError):
+        members.read(settings, name)
+
+
+def test_time_is_of_stored_runs_of_the_same_model(tmp_path: Path, settings: Settings) -> None:
+    model = answers(tmp_path / "slow.jsonl", 3)
+    path = tmp_path / "slow.toml"
+    text = f"[run]\ntasks = ['jnli']\ndata = 'sample'\nmodel = '{model}'\nlimit = 4\nmethod = 'generate'\n"
+    path.write_text(text, "utf-8")
+    planned = planned_of(path, settings)
+    with ModelPool(settings) as pool:
+        for _ in run_grid(planned, settings, one_after_other(settings, pool)):
+            pass
+        # A table of answers takes no time: that each took two seconds is written into its records.
+        file = settings.runs_dir / planned.plans[0].spec.spec_id / "records.jsonl"
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        for row in rows:
+            row.pop("crc32", None)
+            row["output"]["seconds"] = 2.0
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        path.write_text(text.replace("limit = 4", "limit = 10") + "style = 'number'\n", "utf-8")
+        estimate = estimate_grid(planned_of(path, settings), settings, pool)
+    assert estimate.seconds == pytest.approx(20.0)
+    assert any("about 20 s, by 1 stored runs" in sentence for sentence in estimate.sentences)
