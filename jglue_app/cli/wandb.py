@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,12 @@ from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
 from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.errors import InputError, JglueAppError, NetworkError
 from jglue_app.messages import Message
+from jglue_app.results.library import Library
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.store import RunStore
-from jglue_app.wandb_sink import Follower, Login, PushResult, Target
+from jglue_app.settings import Settings
+from jglue_app.wandb_sink import Follower, GridToPush, Login, PushedRuns, PushResult, Target
 
 ProjectOption = Annotated[
     str | None, typer.Option("--project", help="W&B project, or ENTITY/PROJECT; without it, WANDB_PROJECT or jglue.")
@@ -82,15 +83,27 @@ class Wandb:
                 offline = self.login is None
                 pushed = push_folders(folders, self.target, view, protocol=protocol, compare=compare, offline=offline)
                 for sent in pushed:
-                    view.say(sent.url or sync_command(sent))
+                    view.say(sent.url or wandb_sink.sync_command(sent))
 
 
 def push(
-    runs: Annotated[list[str], typer.Argument(help="Stored runs: folders or ids.")],
+    runs: Annotated[list[str] | None, typer.Argument(help="Stored runs: folders or ids.")] = None,
     project: ProjectOption = None,
     entity: EntityOption = None,
     compare: Annotated[bool, typer.Option("--compare", help="Push two runs, and a third that joins them.")] = False,
-    protocol: Annotated[str, typer.Option(help="The protocol whose scores stand first; all are sent.")] = "official",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="The protocol whose scores stand first; all are sent. Without it, official, or the grid's."),
+    ] = None,
+    all_runs: Annotated[
+        bool, typer.Option("--all", help="Every stored run that has an answer; what W&B has is not sent again.")
+    ] = False,
+    match: Annotated[
+        str | None, typer.Option("--match", help="With --all: only runs with this text in their name, model or id.")
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Every run of this grid, and a W&B run with the grid's tables.")
+    ] = None,
     offline: OfflineOption = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Send a run even where W&B has more items of the same run.")
@@ -100,19 +113,90 @@ def push(
 ) -> None:
     """Send stored runs to Weights & Biases. Again, it updates the same W&B runs and doubles nothing."""
     settings = settings_of(runs_dir)
-    folders = [open_run(find_run(name, settings)).path for name in runs]
+    target = wandb_sink.target(project, entity)
+    _check_choice(runs or [], all_runs=all_runs, match=match, grid=grid, compare=compare)
+    if all_runs or grid is not None:
+        chosen = wandb_sink.stored_grid(settings, grid, protocol) if grid is not None else None
+        with ProgressView() as view:
+            found = _push_many(
+                _chosen_runs(settings, match or "", chosen, view),
+                target,
+                view,
+                settings,
+                protocol or "official",
+                chosen,
+                offline=is_offline(offline),
+                replace=replace,
+            )
+            for name, error in found.failed.items():
+                view.say(Message("{run}: {message}", run=name, message=messages.of(error)))
+        show(found.sent, as_json)
+        if found.failed:
+            raise typer.Exit(next(iter(found.failed.values())).exit_code)
+        return
+    folders = [open_run(find_run(name, settings)).path for name in runs or []]
     with ProgressView() as view:
         pushed = push_folders(
             folders,
-            wandb_sink.target(project, entity),
+            target,
             view,
-            protocol=protocol,
+            protocol=protocol or "official",
             compare=compare,
             offline=is_offline(offline),
             replace=replace,
             runs_dir=settings.runs_dir,
         )
     show(pushed, as_json)
+
+
+def _check_choice(runs: Sequence[str], *, all_runs: bool, match: str | None, grid: str | None, compare: bool) -> None:
+    """Raise InputError unless runs are chosen in exactly one way."""
+    if (bool(runs), all_runs, grid is not None).count(True) != 1:
+        raise InputError("Name runs, or choose them with --all or with --grid: one of the three.")
+    if match is not None and not all_runs:
+        raise InputError("--match belongs to --all. Add it.")
+    if compare and not runs:
+        raise InputError("--compare takes exactly two runs.")
+
+
+def _chosen_runs(settings: Settings, match: str, grid: GridToPush | None, view: ProgressView) -> list[Path]:
+    """The runs of `--all` or `--grid`; raises InputError if there is none."""
+    if grid is None:
+        runs = list(wandb_sink.matching(Library(settings.runs_dir), match))
+    else:
+        runs = list(grid.runs)
+        if grid.gone:
+            view.say(
+                Message(
+                    "{count:,} of {all:,} runs of the grid {name} are not in {folder}: they are left out.",
+                    count=len(grid.gone),
+                    all=len(grid.gone) + len(runs),
+                    name=grid.name,
+                    folder=settings.runs_dir,
+                )
+            )
+    if not runs:
+        raise InputError("There is no such run to send. `python -m jglue_app runs` lists what is stored.")
+    return runs
+
+
+def _push_many(
+    runs: Sequence[Path],
+    target: Target,
+    view: ProgressView,
+    settings: Settings,
+    protocol: str,
+    grid: GridToPush | None,
+    *,
+    offline: bool,
+    replace: bool,
+) -> PushedRuns:
+    options: dict[str, Any] = {"protocol": protocol, "grid": grid, "runs_dir": settings.runs_dir}
+    options["on_message"] = view.say
+    if offline:
+        return wandb_sink.write_runs_offline(runs, target, wandb_sink.offline_folder(), **options)
+    login = wandb_sink.log_in(target, offline_hint=True)
+    return wandb_sink.push_runs(runs, login, replace=replace, **options)
 
 
 def push_folders(
@@ -179,16 +263,21 @@ def _with_copies(
     return NetworkError(
         "{reason} An offline copy is sent by: {commands}",
         reason=reason,
-        commands="; ".join(sync_command(copy) for copy in copies),
+        commands="; ".join(wandb_sink.sync_command(copy) for copy in copies),
     )
 
 
 def _copies(
     folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool, runs_dir: Path | None
 ) -> list[PushResult]:
-    folder = Path(os.environ.get("WANDB_DIR") or ".")
     return wandb_sink.write_offline(
-        tuple(folders), target, folder, protocol=protocol, compare=compare, runs_dir=runs_dir, on_message=view.say
+        tuple(folders),
+        target,
+        wandb_sink.offline_folder(),
+        protocol=protocol,
+        compare=compare,
+        runs_dir=runs_dir,
+        on_message=view.say,
     )
 
 
@@ -204,11 +293,6 @@ def is_offline(offline: bool) -> bool:
     return offline or mode in ("offline", "dryrun")
 
 
-def sync_command(copy: PushResult) -> str:
-    """The command that sends an offline copy."""
-    return shlex.join(["wandb", "sync", copy.offline])
-
-
 def show(pushed: Sequence[PushResult], as_json: bool) -> None:
     """Print where pushed runs are."""
     if as_json:
@@ -216,7 +300,10 @@ def show(pushed: Sequence[PushResult], as_json: bool) -> None:
         return
     for sent in pushed:
         rows = ", ".join(f"{name} {count:,}" for name, count in sent.tables.items())
-        print_lines([sent.url or sync_command(sent), f"  {sent.scalars:,} values; rows: {rows}"])
+        unchanged = " (unchanged)" if sent.unchanged else ""
+        print_lines(
+            [f"{sent.url or wandb_sink.sync_command(sent)}{unchanged}", f"  {sent.scalars:,} values; rows: {rows}"]
+        )
     if any(sent.offline for sent in pushed):
         print_lines(["Offline copies: the commands above send them when there is a network."])
 

@@ -30,13 +30,22 @@ from jglue_app.wandb_sink.tables import Table
 FORMAT = 1
 """Version of the names below; readers reject a newer one."""
 CHOSEN, PROTOCOLS_KEY = "jglue", "protocols"
-MANAGED_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/")
+MANAGED_KEYS = (
+    f"{CHOSEN}/",
+    f"{PROTOCOLS_KEY}/",
+    "outcomes/",
+    "speed/",
+    "predictions/",
+    "comparison/",
+    "grid/",
+    "push/",
+)
 """Prefixes of the summary keys that a push manages: keys that a new push no longer has are deleted."""
 MANAGED_TABLES = ("failure_picture", "notices")
 """Other summary keys that a push manages."""
 MAX_NAME, MAX_TAG = 128, 64
 """Longest run name and tag that W&B accepts, in characters."""
-EVALUATION, COMPARISON = "evaluation", "comparison"
+EVALUATION, COMPARISON, GRID = "evaluation", "comparison", "grid"
 """W&B job types."""
 RUN_ARTIFACT = "jglue-run"
 """W&B type of the artifact that holds a run folder."""
@@ -67,6 +76,14 @@ class Payload:
     """Names of the input artifacts of this W&B run."""
     joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Config key → ids of what the run belongs to; see `membership.py`. A push adds to them and takes none away."""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Payload:
+        """A payload from its fields as JSON has them, where tuples are lists."""
+        tables = {key: Table(tuple(table["columns"]), table["rows"]) for key, table in stored["tables"].items()}
+        joins = {key: tuple(ids) for key, ids in stored["joins"].items()}
+        lists = {name: tuple(stored[name]) for name in ("tags", "uses")}
+        return cls(**{**stored, "tables": tables, "joins": joins, **lists})
 
     @cached_property
     def digest(self) -> str:

@@ -31,8 +31,9 @@ from jglue_app.wandb_sink.client.wait import (
     wait_for_tables,
 )
 from jglue_app.wandb_sink.comparison_payload import check_common_items, comparison_payload
+from jglue_app.wandb_sink.grid_payload import FACTORS, in_grid
 from jglue_app.wandb_sink.paths import RunPath, path_of_job, project_path
-from jglue_app.wandb_sink.payload import MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
+from jglue_app.wandb_sink.payload import EVALUATION, MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
 from jglue_app.wandb_sink.run_payload import run_payload
 from jglue_app.wandb_sink.tables import Table
 
@@ -40,8 +41,10 @@ Lines = Iterator[dict[str, Any]]
 
 
 def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
-    """Send one stored run: `{folder, protocol, group, replace, also, joined, entity, project, offline}` → as `send`.
+    """Send one stored run: `{folder, protocol, group, grid, replace, also, joined, unless_same, entity, project,
+    offline}` → as `send`.
 
+    With `unless_same` nothing is sent where W&B has all of it, which `unchanged` says. `grid` is `{name, levels}`.
     `also` are folders of runs that will be sent next, and `joined` is whether they will be compared: all of that is
     checked before the first run is sent.
     """
@@ -55,6 +58,8 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
         marks=marks.read(Path(job.get("marks") or store.path)),
         called=run_name.read_name(store.path),
     )
+    if grid := job.get("grid"):
+        payload = in_grid(payload, grid["name"], grid["levels"])
     others = [RunStore(Path(folder)) for folder in job.get("also", ())]
     payloads = [run_payload(other.data(), other.manifest(), job["protocol"]) for other in others]
     for other in others if job.get("joined") else ():
@@ -70,11 +75,14 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
     with translated_errors(path_of_job(job), offline):
         existing = None if offline else _run_at_wandb(job, payload.id)
         _reject_smaller(existing, payload, job)
+        payload = joined(payload, existing)
+        if job.get("unless_same") and _has_all(existing, payload):
+            return _unchanged(existing, payload)
         for following in payloads:
             _reject_smaller(_run_at_wandb(job, following.id), following, job)
         on_message(_size_message(payload, store))
         with open_run(payload, job, existing) as run:
-            return send(run, joined(payload, existing), store.path, offline, on_message)
+            return send(run, payload, store.path, offline, on_message)
 
 
 def _size_message(payload: Payload, store: RunStore) -> ProgressMessage:
@@ -160,7 +168,36 @@ def joined(payload: Payload, existing: Any) -> Payload:
     if existing is None:
         return payload
     before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
-    return replace(payload, joins=membership.united(before, payload.joins))
+    config = payload.config
+    if payload.job_type == EVALUATION and isinstance(levels := existing.config.get(FACTORS), dict):
+        config = config | {FACTORS: {**levels, **config.get(FACTORS, {})}}
+    return replace(payload, joins=membership.united(before, payload.joins), config=config)
+
+
+def _has_all(existing: Any, payload: Payload) -> bool:
+    """Whether a W&B run has all that a payload would send."""
+    if existing is None or existing.summary.get("push/state") != "complete":
+        return False
+    lists = all(existing.config.get(key) == list(ids) for key, ids in payload.joins.items())
+    return lists and existing.summary.get("push/digest") == payload.digest and set(payload.tags) <= set(existing.tags)
+
+
+def _unchanged(existing: Any, payload: Payload) -> dict[str, Any]:
+    """The result of a push that has nothing to send; as that of `send`."""
+    rows = {key: len(table.rows) for key, table in payload.tables.items()}
+    path = str(RunPath(existing.entity, existing.project, existing.id))
+    sent = {"id": existing.id, "path": path, "url": existing.url or "", "tables": rows, "unchanged": True}
+    return sent | {"scalars": len(payload.summary), "offline": "", "name": existing.name or ""}
+
+
+def push_payload(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
+    """Send a payload that is complete, without a folder: `{payload, entity, project, offline}` → as `send`."""
+    offline = bool(job.get("offline"))
+    payload = Payload.from_json(job["payload"])
+    with translated_errors(path_of_job(job), offline):
+        existing = None if offline else _run_at_wandb(job, payload.id)
+        with open_run(payload, job, existing) as run:
+            return send(run, joined(payload, existing), None, offline, on_message)
 
 
 def run_path(run: wandb.Run) -> str:
