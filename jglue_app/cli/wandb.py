@@ -129,7 +129,7 @@ def push(
                 replace=replace,
             )
             for name, error in found.failed.items():
-                view.say(Message("{run}: {message}", run=name, message=messages.of(error)))
+                view.say(Message("Not sent: {run}. {message}", run=name, message=messages.of(error)))
         show(found.sent, as_json)
         if found.failed:
             raise typer.Exit(next(iter(found.failed.values())).exit_code)
