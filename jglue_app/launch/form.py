@@ -29,6 +29,8 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 
+MAX_GRID = 20_000
+"""Characters of a grid in the form."""
 AUTO = "auto"
 ALL = "all"
 MODEL = "model_name"
@@ -51,6 +53,15 @@ class Execution:
     device: Annotated[
         Text, Field(title="Device", description="auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs")
     ] = AUTO
+    grid: Annotated[
+        Text,
+        Field(
+            title="Grid",
+            description="A grid instead of one run, as `python -m jglue_app grid` takes it: the path of its TOML file, "
+            "or the text itself. It brings its own options; model_name is the model where it names none",
+        ),
+        Traits(cap=MAX_GRID, multiline=True),
+    ] = ""
     memory: Annotated[
         float,
         Field(
@@ -132,6 +143,8 @@ class Form:
     device: str
     memory: float
     """GiB; 0 for what is free."""
+    grid: str = ""
+    """Path or text of a grid; empty for a single run."""
 
 
 def defaults() -> dict[str, Any]:
@@ -189,15 +202,31 @@ def read(given: Mapping[str, Any]) -> Form:
                 _option_value(FIELDS[name], values[name])
             except InputError as e:
                 mistakes[name] = e
-    if not values[MODEL] and MODEL not in mistakes:
+    if not values[MODEL] and MODEL not in mistakes and not values["grid"]:
         mistakes[MODEL] = InputError(
             "model_name is empty: it is the one field that has to be filled in. Give a Hub id such as "
             "Qwen/Qwen3-0.6B, a folder or a .gguf file."
+        )
+    for name in _beside_grid(values):
+        mistakes.setdefault(
+            name, InputError("{name} stands in the grid itself, where there is one. Leave it as it is here.", name=name)
         )
     form = _checked(values, mistakes)
     if form is None:
         raise _together(mistakes)
     return form
+
+
+BESIDE_GRID = (MODEL, *options(Execution))
+"""Fields that say something where there is a grid."""
+
+
+def _beside_grid(values: Mapping[str, Any]) -> list[str]:
+    """Fields that are filled in although a grid brings their options."""
+    usual = defaults()
+    return (
+        [name for name in FIELDS if name not in BESIDE_GRID and values[name] != usual[name]] if values["grid"] else []
+    )
 
 
 def _checked(values: Mapping[str, Any], mistakes: dict[str, InputError]) -> Form | None:
@@ -207,7 +236,7 @@ def _checked(values: Mapping[str, Any], mistakes: dict[str, InputError]) -> Form
     """
     while True:
         usable = {name: defaults()[name] if name in mistakes else value for name, value in values.items()}
-        usable |= {MODEL: "model"} if MODEL in mistakes else {}
+        usable |= {MODEL: "model"} if MODEL in mistakes or not usable[MODEL] else {}
         try:
             form = _form(usable)
         except InputError as e:
@@ -218,7 +247,7 @@ def _checked(values: Mapping[str, Any], mistakes: dict[str, InputError]) -> Form
             if known:
                 continue
             return None
-        return None if mistakes else form
+        return None if mistakes else replace(form, values=values)
 
 
 def _form(values: Mapping[str, Any]) -> Form:
@@ -230,7 +259,7 @@ def _form(values: Mapping[str, Any]) -> Form:
         {name: options_given[MODEL if name == "model" else name] for name in options(Side)},
         surface="form",
     )
-    return Form(values, request, execution.protocol, execution.device, execution.memory)
+    return Form(values, request, execution.protocol, execution.device, execution.memory, execution.grid)
 
 
 def _together(mistakes: Mapping[str, InputError]) -> InputError:

@@ -81,7 +81,6 @@ def grid_payload(grid: StoredGrid, table: EffectTable) -> Payload:
         summary |= dict(_effect_keys(effects))
     config = {
         "protocol": table.protocol,
-        "grid": grid.name,
         "created": grid.created,
         "members": [run_id(member.run) for member in grid.runs],
         FACTORS: {factor.name: list(factor.levels) for factor in grid.factors},

@@ -80,6 +80,7 @@ def push_runs(
     *,
     protocol: str = "official",
     grid: GridToPush | None = None,
+    tables: bool = True,
     replace: bool = False,
     runs_dir: Path | None = None,
     on_message: OnMessage = lambda _: None,
@@ -92,6 +93,7 @@ def push_runs(
         login: where, and the key.
         protocol: whose scores come first.
         grid: the grid that they are of, if any.
+        tables: whether the grid's tables are sent to a W&B run of their own.
         replace, runs_dir, on_message, should_stop: see `push`.
 
     Raises:
@@ -115,7 +117,7 @@ def push_runs(
             ) from e
         except JglueAppError as e:
             pushed.failed[run.name] = e
-    if grid is not None:
+    if grid is not None and tables:
         job = _tables_job(grid, login.target)
         with exclusive_lock(login, grid.payload.id):
             pushed.sent.append(send_job(job, login, on_message, should_stop))

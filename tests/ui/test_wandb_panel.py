@@ -219,7 +219,7 @@ def test_an_offline_copy_is_shown_with_the_command_that_sends_it(settings: Setti
 
 def test_a_public_server_writes_no_copy_that_its_visitors_could_not_reach(settings: Settings) -> None:
     state = AppState(replace(settings, public=True), "cpu")
-    with pytest.raises(InputError, match="Export the run as .zip instead"):
+    with pytest.raises(InputError, match=r"Export the run as \.zip instead"):
         wandb_push.start_offline(state, "visitor", Selection("shipped:base-3-shot"))
     state._scratch.cleanup()
 
