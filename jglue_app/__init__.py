@@ -1,7 +1,7 @@
 """Two Japanese language models side by side on JGLUE, item by item.
 
     from jglue_app import TASKS, check_data, compare, embed, evaluate, explain, import_log
-    from jglue_app import first_differences, lint_prompt, open_run, rescore
+    from jglue_app import effects, first_differences, lint_prompt, open_run, rescore
     from jglue_app import audit_score, audit_table, score
 
 The functions are described in `jglue_app.api`, those of the auditor in `jglue_app.audit.auditor`; every record type in
@@ -13,6 +13,7 @@ from __future__ import annotations
 from jglue_app.api import (
     check_data,
     compare,
+    effects,
     embed,
     evaluate,
     explain,
@@ -34,6 +35,7 @@ __all__ = [
     "audit_table",
     "check_data",
     "compare",
+    "effects",
     "embed",
     "evaluate",
     "explain",

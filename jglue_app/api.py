@@ -1,5 +1,5 @@
-"""The public Python functions: `evaluate`, `embed`, `compare`, `first_differences`, `rescore`, `explain`, `score`,
-`export`, `export_report`, `import_log`, `open_run`, `lint_prompt`, `check_data`.
+"""The public Python functions: `evaluate`, `grid`, `effects`, `embed`, `compare`, `first_differences`, `rescore`,
+`explain`, `score`, `export`, `export_report`, `import_log`, `open_run`, `lint_prompt`, `check_data`.
 
 from jglue_app import compare, evaluate
 
@@ -24,21 +24,29 @@ from jglue_app.data import check, files, known_items
 from jglue_app.data.check import DataCheck
 from jglue_app.data.known_items import CURRENT_LABELS
 from jglue_app.errors import InputError, StoreError, UnknownNameError
+from jglue_app.grid import members
+from jglue_app.grid.grid_estimate import estimate_grid
+from jglue_app.grid.grid_file import read_grid
+from jglue_app.grid.grid_plan import plan_grid
+from jglue_app.grid.grid_run import Execute, one_after_other, run_grid
 from jglue_app.messages import Joined
 from jglue_app.prompts.findings import Finding
 from jglue_app.results import exporters
 from jglue_app.results import first_differences as differing
 from jglue_app.results.embedding_references import EmbeddingReference, of_library
 from jglue_app.results.first_differences import FirstDifferences
+from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs
 from jglue_app.results.library import Library
 from jglue_app.runs import presets
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
 from jglue_app.runs.lint_plan import lint_plan
+from jglue_app.runs.paying import no_budget
 from jglue_app.runs.predictions import read_predictions
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import rescoring, waterfall
+from jglue_app.scoring.effect_types import EffectTable
 from jglue_app.scoring.item_groups import GroupScore, with_labels
 from jglue_app.scoring.judged import Judged, only
 from jglue_app.scoring.protocols import protocol_names
@@ -334,6 +342,66 @@ def export_report(runs: Sequence[Run | str | Path], to: str | Path, protocol: st
 
     folders = [(run if isinstance(run, Run) else open_run(run)).path for run in runs]
     return report_of_folders(load_settings(), folders, Path(to), protocol)
+
+
+def grid(
+    file: str | Path,
+    *,
+    protocol: str | None = None,
+    budget: float | None = None,
+    device: str = "auto",
+    pool: ModelPool | None = None,
+    execute: Execute | None = None,
+    notify: Notify = lambda _: None,
+) -> EffectTable:
+    """Run every combination of a grid's settings, and say what each setting moves; what is stored already is not done
+    again.
+
+    Args:
+        file: the grid, as `grid.grid_file` describes it.
+        protocol: a key of `PROTOCOLS` that scores; None for that of the grid.
+        budget: most that all paid requests may cost together, in the currency of the endpoints; None for the file's.
+        device: see `backends.open_backend`.
+        pool: keeps models loaded between calls; without one they are dropped at the end.
+        execute: makes the runs elsewhere; None for this process, one after the other.
+        notify: called, in a sentence, with what happens, and with each run that cannot be made.
+
+    Raises:
+        InputError: something in the file cannot be done, or a model is paid and there is no budget.
+        JglueAppError: another of its kinds, with a remedy in the message; a run that cannot be made stops no other.
+    """
+    settings = load_settings()
+    planned = plan_grid(read_grid(Path(file)), settings)
+    owned = pool or ModelPool(settings, device=device)
+    try:
+        estimate = estimate_grid(planned, settings, owned, device)
+        allowed = budget if budget is not None else planned.grid.budget
+        if estimate.costs and allowed is None:
+            raise no_budget(estimate.costs[0])
+        make = execute or one_after_other(settings, owned, budget=allowed)
+        for event in run_grid(planned, settings, make, estimate.left):
+            if event.kind == "notice":
+                notify(event.message)
+    finally:
+        if pool is None:
+            owned.clear()
+    return effects(planned.grid.name, protocol)
+
+
+def effects(grid: str, protocol: str | None = None) -> EffectTable:
+    """What the factors of a stored grid move, from those of its runs that are complete.
+
+    Args:
+        grid: its name.
+        protocol: a key of `PROTOCOLS` that scores; None for that of the grid.
+
+    Raises:
+        UnknownNameError: no such grid or protocol.
+        StoreError: the grid's file is damaged.
+    """
+    settings = load_settings()
+    stored = members.read(settings, grid)
+    return effect_table(stored, Library(settings.runs_dir), protocol or stored.protocol)
 
 
 def rescore(

@@ -54,7 +54,20 @@ ROOMS = (
         "backends",
         "scoring",
     ),
-    *("runs", "grid", "bench", "audit", "results", "prompt_lab", "wandb_sink", "hub_sink", "launch", "ui", "api", "cli"),
+    *(
+        "runs",
+        "grid",
+        "bench",
+        "audit",
+        "results",
+        "prompt_lab",
+        "wandb_sink",
+        "hub_sink",
+        "launch",
+        "ui",
+        "api",
+        "cli",
+    ),
 )
 """Folders and modules at the top of the package; each imports only from those before it. An item is asked (tasks, data,
 prompts), answered (backends), judged (scoring), stored (runs), collected (results) and shown (the rest)."""

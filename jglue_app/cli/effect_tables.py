@@ -38,8 +38,12 @@ def effect_parts(table: EffectTable) -> Iterator[Table | str]:
             yield ""
             yield f"Stability over prompts, {word} (standard deviation over wordings, formats, examples and seeds):"
             yield _stability(table, main)
-    notices = dict.fromkeys(f"{metric_text(e)}: {notice}" for e in shown for notice in e.notices)
-    yield from ("", *notices) if notices else ()
+    notices: dict[str, list[str]] = {}
+    for effects in shown:
+        for notice in effects.notices:
+            notices.setdefault(notice, []).append(metric_text(effects))
+    yield from [""] if notices else []
+    yield from (f"{notice} ({', '.join(metrics)})" for notice, metrics in notices.items())
 
 
 def metric_text(effects: MetricEffects) -> str:

@@ -18,8 +18,8 @@ from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, Jglu
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import GridEstimate, estimate_grid
 from jglue_app.grid.grid_file import read_grid
-from jglue_app.grid.grid_plan import GridPlan, plan_grid
-from jglue_app.grid.grid_run import is_complete, one_after_other, run_grid
+from jglue_app.grid.grid_plan import plan_grid
+from jglue_app.grid.grid_run import one_after_other, run_grid, unfinished
 from jglue_app.messages import Message
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
@@ -114,7 +114,7 @@ def _run(
         allowed = approved_grid(estimate, view, budget=given, yes=yes)
         execute = one_after_other(settings, pool, stop.is_set, budget=allowed, failures=failures)
         finished, out_of_budget = 0, False
-        for event in run_grid(planned, settings, execute):
+        for event in run_grid(planned, settings, execute, estimate.left):
             view.show(event)
             tell_failure(event, view)
             if event.kind == "done":
@@ -123,22 +123,22 @@ def _run(
             out_of_budget = out_of_budget or event.kind == "stopped"
         pool.clear()
         view.still()
-        code = EXIT_INTERRUPTED if stop.is_set() else _tell_missing(planned, settings, view, silent=out_of_budget)
+        code = EXIT_INTERRUPTED if stop.is_set() else _tell_missing(estimate, settings, view, silent=out_of_budget)
     if failures and not finished and code != EXIT_INTERRUPTED and not estimate.complete:
         raise failures[0]
     show_effects(planned.grid.name, settings, protocol, as_json=as_json)
     return code
 
 
-def _tell_missing(planned: GridPlan, settings: Settings, view: ProgressView, *, silent: bool) -> int:
+def _tell_missing(estimate: GridEstimate, settings: Settings, view: ProgressView, *, silent: bool) -> int:
     """Say how many runs are not complete; the exit code says whether there are any."""
-    missing = sum(not is_complete(plan, settings) for plan in planned.plans)
+    missing = len(unfinished(estimate.left, settings))
     if missing and not silent:
         view.say(
             Message(
                 "{missing:,} of {all:,} runs are not complete. Start the same command again to go on with them.",
                 missing=missing,
-                all=len(planned.runs),
+                all=estimate.runs,
             )
         )
     return EXIT_INCOMPLETE if missing else 0

@@ -59,6 +59,8 @@ class GridEstimate:
     """In the order in which they are loaded, those of which something is left."""
     costs: tuple[CostEstimate, ...] = ()
     """Of each paid model, at most."""
+    left: tuple[Plan, ...] = ()
+    """The plans of which something is left, in the order in which they run."""
 
     @property
     def seconds(self) -> float | None:
@@ -111,13 +113,10 @@ class GridEstimate:
 def _of_model(model: ModelEstimate) -> Message:
     if model.memory is None:
         memory = Message("on a server") if model.model.backend in SERVERS else Message("memory unknown")
+    elif model.fits is False:
+        memory = Message("about {gib:.1f} GiB of weights, more than is free now", gib=model.memory / 2**30)
     else:
-        template = (
-            "about {gib:.1f} GiB of weights"
-            if model.fits is not False
-            else ("about {gib:.1f} GiB of weights, more than is free now")
-        )
-        memory = Message(template, gib=model.memory / 2**30)
+        memory = Message("about {gib:.1f} GiB of weights", gib=model.memory / 2**30)
     return Message(
         "{model}: {runs:,} runs, {left:,} items; {memory}; {time}.",
         model=_name(model.model),
@@ -189,6 +188,7 @@ def estimate_grid(planned: GridPlan, settings: Settings, pool: ModelPool, device
         items=sum(plan.total for plan in planned.plans),
         items_left=sum(counts),
         models=tuple(models),
+        left=tuple(planned.plans[i] for i in open_),
         costs=tuple(_costs([planned.plans[i] for i in open_], [stores[i] for i in open_], pool)),
     )
 

@@ -265,11 +265,9 @@ def _factor(name: str, values: object, path: Path) -> GridFactor:
         )
     if not isinstance(values, list) or not values:
         raise InputError(
-            "{path}: [factors] {name} takes a list of values, such as {name} = [{example}]. A single one stands in "
-            "[run].",
+            "{path}: [factors] {name} takes a list of values in brackets. A single one stands in [run].",
             path=path,
             name=name,
-            example=Message("…"),
         )
     pairs = [_value(name, value, f"[factors] {name}", path) for value in values]
     levels = [level for _, level in pairs]

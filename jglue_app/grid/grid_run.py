@@ -20,20 +20,28 @@ Execute = Callable[[Sequence[Plan]], Iterator[Event]]
 """Executes plans, in their order or at the same time, and gives the events of their runs."""
 
 
-def run_grid(planned: GridPlan, settings: Settings, execute: Execute) -> Iterator[Event]:
+def run_grid(
+    planned: GridPlan, settings: Settings, execute: Execute, left: Sequence[Plan] | None = None
+) -> Iterator[Event]:
     """Remember the grid and make its runs that are not complete, as a stream of events.
 
     Args:
         planned: the grid.
         settings: mode and folders.
         execute: makes the runs; `one_after_other` gives one for this process.
+        left: the plans of the runs that are not complete, where they are known (`GridEstimate.left`).
 
     Raises:
         StoreError: the grid's own file cannot be written.
         JglueAppError: what `execute` raises.
     """
     members.write(planned, settings)
-    yield from execute([plan for plan in planned.plans if not is_complete(plan, settings)])
+    yield from execute(unfinished(planned.plans, settings) if left is None else left)
+
+
+def unfinished(plans: Sequence[Plan], settings: Settings) -> list[Plan]:
+    """The plans of runs that are not complete."""
+    return [plan for plan in plans if not is_complete(plan, settings)]
 
 
 def is_complete(plan: Plan, settings: Settings) -> bool:

@@ -8,6 +8,7 @@ from jglue_app.errors import StoreError
 from jglue_app.grid.members import Member, StoredGrid
 from jglue_app.messages import Message
 from jglue_app.results.library import Ids, Library
+from jglue_app.runs.store import RunStore
 from jglue_app.scoring.design import Design
 from jglue_app.scoring.effect_types import EffectFactor, EffectTable, LeftOut
 from jglue_app.scoring.effects import metric_effects
@@ -16,6 +17,8 @@ from jglue_app.scoring.judged import Judged
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.types import RunData
+
+NOT_HERE = Message("It has not begun, or was deleted.")
 
 
 def effect_table(grid: StoredGrid, library: Library, protocol: str = "official") -> EffectTable:
@@ -34,6 +37,9 @@ def effect_table(grid: StoredGrid, library: Library, protocol: str = "official")
         try:
             items = grid.items_of(member)
             path = library.runs_dir / member.run
+            if not RunStore(path).exists():
+                left_out.append(LeftOut(member.run, member.levels, NOT_HERE))
+                continue
             missing = _missing(library.data(path, items), items)
             if missing:
                 why = Message("{count:,} items have no output.", count=missing)

@@ -64,7 +64,7 @@ def design_of(factors: Sequence[EffectFactor], rows: Sequence[Levels]) -> Design
     design.means = _level_means(design, everything)
     for factor in design.factors:
         if factor.replicate:
-            kept = [np.array([row[factor.name] != level for row in rows]) for level in factor.levels]
+            kept = [np.array([row.get(factor.name) != level for row in rows]) for level in factor.levels]
             design.means_without[factor.name] = [_level_means(design, keep) for keep in kept]
     return design
 

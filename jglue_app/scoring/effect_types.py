@@ -72,8 +72,10 @@ class Share:
     """Degrees of freedom; 0 where it cannot be told from other terms."""
     observed: float
     """η²: its sum of squares (type II) as a share of the total."""
+    of_items: float
+    """What the sampling of items alone would give of it."""
     beyond_items: float
-    """The same without what the sampling of items alone would give, not below 0."""
+    """η² without that; from 0 to what the sampling of items leaves of the whole."""
     omega: float | None
     """ω² (Hays 1963): η² without what the rest of the variance would give; None where nothing is left to tell."""
 
@@ -131,7 +133,7 @@ class MetricEffects:
     """The part of their variance that the sampling of items alone would give, at most 1; None without variance."""
     shares: tuple[Share, ...]
     by_group: Mapping[str, float]
-    """`model`, `prompt`, `answering`, `questions`, `mixed` or `rest` → the sum of `beyond_items` of its terms."""
+    """`model`, `prompt`, `answering`, `questions`, `mixed` or `rest` → what its terms account for beyond items."""
     levels: Mapping[str, tuple[LevelMean, ...]]
     """Factor → its levels."""
     stability: tuple[Stability, ...]

@@ -9,7 +9,7 @@ grid they add up to the whole; with exclusions they need not.
 **Items' sampling noise is no effect.** Other items would have given every run another score, and would have spread the
 runs even if nothing else did. The covariance Σ of the scores over samples of items is estimated by leaving out items
 (`GridScores.covariance`); the sum of squares of a term with orthonormal columns B is expected to hold tr(BᵀΣB) of it.
-That is taken off, and shown as a share of its own.
+That is taken off, and shown as a share of its own. No share is below 0, or above what the items leave of the whole.
 
 **Means of levels** are least-squares means of the additive model: as if every combination of the other factors' levels
 had been run equally often. Their intervals cover two things: other items (wᵀΣw for weights w of the runs), and other
@@ -63,9 +63,6 @@ def metric_effects(
     design = designs[key]
     y, covariance = scores.values[kept], scores.covariance[np.ix_(kept, kept)]
     shares, items_share = _shares(design, y, covariance)
-    by_group: dict[str, float] = {}
-    for share in shares:
-        by_group[share.group] = by_group.get(share.group, 0.0) + share.beyond_items
     bounds = (-1.0 if scores.metric in SIGNED else 0.0, 1.0)
     return MetricEffects(
         task=scores.task,
@@ -75,9 +72,9 @@ def metric_effects(
         items=scores.n,
         mean=float(y.mean()),
         deviation=float(y.std(ddof=1)),
-        items_share=items_share,
+        items_share=None if items_share is None else min(1.0, items_share),
         shares=tuple(shares),
-        by_group=by_group,
+        by_group=_by_group(shares, items_share or 0.0),
         levels={f.name: tuple(_level_means(f, design, y, covariance, scores.n, bounds)) for f in design.factors},
         stability=tuple(_stabilities(design, y, covariance, scores.n, bounds, key)),
         undefined=tuple(i for i in range(len(rows)) if i not in set(key)),
@@ -102,19 +99,35 @@ def _shares(design: Design, y: Floats, covariance: Floats) -> tuple[list[Share],
     error = rest / rest_df if rest_df else None
     found = []
     for term, basis in design.bases.items():
-        square, df = float(np.sum((basis.T @ centred) ** 2)), basis.shape[1]
+        square, of_items, df = float(np.sum((basis.T @ centred) ** 2)), _noise(basis, covariance), basis.shape[1]
         found.append(
             Share(
                 term=term,
                 group=_group(term, design),
                 df=df,
                 observed=square / total,
-                beyond_items=max(0.0, square - _noise(basis, covariance)) / total,
+                of_items=of_items / total,
+                beyond_items=_beyond((square - of_items) / total, noise / total),
                 omega=None if error is None or not df else (square - df * error) / (total + error),
             )
         )
-    left = Share((), "rest", rest_df, rest / total, max(0.0, rest - rest_noise) / total, None)
-    return [*found, *([left] if rest_df else [])], min(1.0, noise / total)
+    beyond = _beyond((rest - rest_noise) / total, noise / total)
+    left = Share((), "rest", rest_df, rest / total, rest_noise / total, beyond, None)
+    return [*found, *([left] if rest_df else [])], noise / total
+
+
+def _beyond(share: float, items_share: float) -> float:
+    """A share of the variance that is not of the items: not below 0, and not above what they leave of the whole."""
+    return min(max(0.0, share), max(0.0, 1 - items_share))
+
+
+def _by_group(shares: Sequence[Share], items_share: float) -> dict[str, float]:
+    """Group → what its terms account for beyond items, together: one that is below 0 by chance makes up for another."""
+    groups = dict.fromkeys(share.group for share in shares)
+    return {
+        group: _beyond(sum(one.observed - one.of_items for one in shares if one.group == group), items_share)
+        for group in groups
+    }
 
 
 def _noise(basis: Floats, covariance: Floats) -> float:
@@ -308,9 +321,8 @@ def _notices(
     total = sum(share.observed for share in shares)
     if shares and abs(total - 1) > 0.005:
         yield Message(
-            "The grid is not balanced, so the shares add up to {total:.0%}: what several factors explain together "
-            "counts for none, or for each.",
-            total=total,
+            "The grid is not balanced, so the shares need not add up: what several factors explain together counts for "
+            "none of them, or for each."
         )
     if scores.n < 2:
         yield Message("One item is no sample: there are no intervals.")

@@ -33,6 +33,7 @@ from tests.peft_adapters import make_adapter
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("run", "compare", "score", "rescore", "audit", "runs", "leaderboard", "export", "import", "delete", "sweep"),
+    *("grid",),
     *("embed", "show-prompt", "lint-prompt", "bench", "data", "models", "protocols", "serve", "make-showcase"),
 )
 # Models that have to be known by name.

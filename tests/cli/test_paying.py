@@ -134,8 +134,42 @@ def total_of(err: str) -> float:
     return float(price.replace(",", ""))
 
 
+@pytest.fixture
+def paid_grid(tmp_path: Path) -> Path:
+    """Two runs of the paid model."""
+    path = tmp_path / "paid.toml"
+    path.write_text(
+        f"[run]\nmodel = '{MODEL}'\nbackend = 'paid'\ntasks = ['jnli']\ndata = 'sample'\nlimit = 3\n"
+        "method = 'generate'\n[factors]\nstyle = ['ja-labels', 'en-labels']\n",
+        "utf-8",
+    )
+    return path
+
+
+def test_a_grid_that_is_paid_needs_a_budget_or_a_yes(here: Callable[..., Told], paid_grid: Path) -> None:
+    told = here("grid", paid_grid)
+    assert told.code == 2 and told.out == "" and SENT == []
+    assert "no budget is set" in told.err
+    dry = here("grid", paid_grid, "--dry-run")
+    assert dry.code == 0 and SENT == []
+    assert "out: up to about $" in dry.out
+    told = here("grid", paid_grid, "--yes")
+    assert told.code == 0 and len(SENT) == 6
+
+
+def test_the_budget_of_a_grid_is_of_all_its_runs_together(here: Callable[..., Told], paid_grid: Path) -> None:
+    # The first run costs COST at most; what is left is not enough for the second.
+    told = here("grid", paid_grid, "--budget", str(COST + 100))
+    assert told.code == 6 and 3 <= len(SENT) < 6
+    assert "That may be more than the budget" in told.err
+    assert "to go on" in told.err
+    sent = len(SENT)
+    told = here("grid", paid_grid, "--budget", "2000")
+    assert told.code == 0 and len(SENT) == 6 and sent < 6, "what is answered is not paid again"
+
+
 def test_help_names_it(here: Callable[..., Told]) -> None:
-    assert all("--yes" in here(command, "--help").out for command in ("run", "compare", "sweep"))
+    assert all("--yes" in here(command, "--help").out for command in ("run", "compare", "sweep", "grid"))
 
 
 SCRIPT = """

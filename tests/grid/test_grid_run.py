@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jglue_app import api, effects
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
-from jglue_app.errors import StoreError, UnknownNameError
+from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import estimate_grid
 from jglue_app.grid.grid_file import read_grid
@@ -24,6 +26,8 @@ from jglue_app.results.library import Library
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import Event
 from jglue_app.settings import ASSETS, Settings
+from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs.grid_panel import effects_html, grid_names
 
 TASKS = ("jnli", "jcommonsenseqa")
 WORDS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}
@@ -121,10 +125,10 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     assert (table["grid"], len(table["runs"]), table["left_out"]) == ("two-models", 12, [])
     accuracy = next(m for m in table["metrics"] if (m["task"], m["reading"]) == ("jnli", "choose"))
     # Nothing but the model moves a table of answers: all the variance that is not the items' is the model's.
-    assert accuracy["by_group"]["prompt"] == 0
+    assert accuracy["by_group"]["prompt"] == pytest.approx(0)
     levels = {level["level"][-10:]: level["mean"]["value"] for level in accuracy["levels"]["model"]}
     assert levels["good.jsonl"] > levels["/bad.jsonl"]
-    assert [one["spread"] for one in accuracy["stability"]] == [0, 0]
+    assert [one["spread"] for one in accuracy["stability"]] == pytest.approx([0, 0])
     assert [one["best"] for one in accuracy["stability"]] == [1, 0]
     listed = here()
     assert listed.out.startswith("two-models: 12 runs (2 model × 2 style × 2 shots × 2 shot_seed)")
@@ -137,15 +141,36 @@ def test_the_scores_of_a_table_are_those_of_the_reports(grid: Path, settings: Se
             pass
     library = Library(settings.runs_dir)
     table = effect_table(members.read(settings, "two-models"), library)
-    for effects in (e for e in table.metrics if e.task in TASKS):
+    for metric in (one for one in table.metrics if one.task in TASKS):
         values = []
         for run in table.runs:
-            report = library.report(settings.runs_dir / run).tasks[effects.task]
-            scores = {"strict": report.metrics, "lenient": report.lenient, "choose": report.choose}[effects.reading]
-            values.append(scores[effects.metric].value)
-        assert effects.mean == pytest.approx(sum(v or 0.0 for v in values) / len(values))
-        lowest = [one for one in effects.stability if one.lowest == min(v for v in values if v is not None)]
+            report = library.report(settings.runs_dir / run).tasks[metric.task]
+            scores = {"strict": report.metrics, "lenient": report.lenient, "choose": report.choose}[metric.reading]
+            values.append(scores[metric.metric].value)
+        assert metric.mean == pytest.approx(sum(v or 0.0 for v in values) / len(values))
+        lowest = [one for one in metric.stability if one.lowest == min(v for v in values if v is not None)]
         assert lowest
+
+
+def test_from_python_a_grid_is_run_and_its_effects_are_read(grid: Path, settings: Settings) -> None:
+    said: list[str] = []
+    found = api.grid(grid, notify=said.append)
+    assert (found.grid, len(found.runs)) == ("two-models", 12)
+    assert sum(sentence.startswith("Preparing") for sentence in said) == 2
+    again = effects("two-models", "stability-jp")
+    assert (again.protocol, again.runs) == ("stability-jp", found.runs)
+    with closing(AppState(settings)) as state:
+        html = effects_html(state, "two-models", "official", "ja")
+    assert "問題の選ばれ方" in html
+    assert "good.jsonl" in html
+    assert str(grid.parent) not in html
+
+
+def test_a_public_server_shows_no_grids(settings: Settings) -> None:
+    with closing(AppState(replace(settings, public=True))) as state:
+        assert grid_names(state) == []
+        with pytest.raises(InputError):
+            effects_html(state, "two-models", "official", "ja")
 
 
 def test_a_stopped_grid_goes_on_and_unfinished_runs_are_named(grid: Path, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jglue_app.errors import InputError
@@ -24,6 +25,8 @@ from jglue_app.runs.request import Side
 from jglue_app.runs.runner import Event
 from jglue_app.scoring.calibration import of_confidences
 from jglue_app.scoring.comparison import compare_runs
+from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, LeftOut
+from jglue_app.scoring.effects import metric_effects
 from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -57,6 +60,7 @@ from jglue_app.ui.views import items, prompt, sweep
 from jglue_app.ui.views import ranking as board_of_runs
 from jglue_app.ui.views.board import board, span_of
 from jglue_app.ui.views.calibration import calibration_view
+from jglue_app.ui.views.effects import effects_view
 from jglue_app.ui.views.first import first_card
 from jglue_app.ui.views.item import MAX_CHARS, SideView, bars, item_view
 from jglue_app.ui.views.matrix import score_matrix
@@ -1504,6 +1508,20 @@ HOSTILE = (
 )
 
 
+def _grid_table(text: str, runs: int) -> EffectTable:
+    """A grid of two models in two styles, all of one name but for a number, and a run that is left out."""
+    factors = (
+        EffectFactor("model", "model", (text, f"{text}1"), False),
+        EffectFactor("style", "prompt", (text, f"{text}1"), True),
+    )
+    rows = [{"model": m, "style": s} for m in factors[0].levels for s in factors[1].levels][:runs]
+    values = np.array([0.2, 0.4, 0.5, 0.9])[:runs]
+    without = values[:, None] + np.array([[0.01, -0.02, 0.01]])
+    found = metric_effects(factors, rows, GridScores("jnli", "accuracy", "strict", values, without, 3))
+    left_out = (LeftOut(text, {"model": text}, Message("{count:,} items have no output.", count=3)),)
+    return EffectTable(text, "official", factors, (text,) * runs, tuple(rows), left_out, (found,) if found else (), ())
+
+
 def everything(text: str) -> dict[str, list[str]]:
     """Template → views in which every text of a stranger is `text`."""
     nli = Item("jnli", text, {"sentence1": text, "sentence2": text}, ("neutral",), LABELS)
@@ -1649,6 +1667,7 @@ def everything(text: str) -> dict[str, list[str]]:
                 },
             )
         ],
+        "effects": [views.render("effects", effects_view(_grid_table(text, table), "ja")) for table in (0, 4)],
         "sweep": [views.render("sweep", sweep.sweep_view([swept_row], "jnli", "en"))],
         "ranking": [
             views.render(

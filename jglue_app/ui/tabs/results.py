@@ -21,7 +21,17 @@ from jglue_app.ui.events import AS_TYPED, LATEST, PRIVATE, Updates, Values, chan
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import ReportRequest
-from jglue_app.ui.tabs import hub_panel, manage_runs, report_controls, results_matrix, slices, wandb_panel, waterfall
+from jglue_app.ui.tabs import (
+    grid_panel,
+    hub_panel,
+    manage_runs,
+    report_controls,
+    results_matrix,
+    slices,
+    wandb_panel,
+    waterfall,
+)
+from jglue_app.ui.tabs.grid_panel import GridPanel
 from jglue_app.ui.tabs.manage_runs import ManageControls
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.tabs.results_matrix import MatrixControls
@@ -52,6 +62,7 @@ class ResultsTab:
     compare: gr.Button
     matrix: MatrixControls
     slices: SliceControls
+    grids: GridPanel
     report: ReportControls
     figures: gr.HTML
     manage: ManageControls
@@ -60,12 +71,20 @@ class ResultsTab:
     def inputs(self) -> set[Block]:
         """What `refresh` has to know."""
         filters = {self.data, self.tasks, self.protocol, self.against}
-        return {*filters, self.a, self.b, *self.matrix.inputs, *self.slices.components, self.manage.run}
+        return {
+            *filters,
+            self.a,
+            self.b,
+            *self.matrix.inputs,
+            *self.slices.components,
+            self.grids.grid,
+            self.manage.run,
+        }
 
     @property
     def outputs(self) -> list[Block]:
         """What `refresh` has values for."""
-        chosen = [self.a, self.b, *self.slices.components, self.manage.run]
+        chosen = [self.a, self.b, *self.slices.components, *self.grids.components, self.manage.run]
         return [self.status, self.table, self.figures, *self.matrix.outputs, *chosen]
 
     def connect(self) -> None:
@@ -114,6 +133,7 @@ class ResultsTab:
             self.b: gr.update(choices=choices, value=b),
             **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
             **self.slices.offer(choices, values, lang),
+            **self.grids.offer(values[self.grids.grid], lang),
             **self.manage.offer(runs, values[self.manage.run], a, lang),
         }
 
@@ -179,6 +199,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
     matrix = results_matrix.build(state, t)
     of_parts = slices.build(state, t, protocol)
+    grids = grid_panel.build(state, protocol)
     report = report_controls.build(t, "results-report")
     waterfall.build(state, t, a)
     figures = pane("figures")
@@ -206,6 +227,7 @@ def build(state: AppState, t: T) -> ResultsTab:
         compare=compare,
         matrix=matrix,
         slices=of_parts,
+        grids=grids,
         report=report,
         figures=figures,
         manage=manage,

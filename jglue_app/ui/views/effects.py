@@ -1,0 +1,217 @@
+"""What the factors of a grid move, as the page shows it. Its words are sentences, not labels: labels are sent to every
+browser ahead, and few visitors have a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from jglue_app.messages import Message, listed, named, say, word
+from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.request_options import options
+from jglue_app.scoring.effect_types import AVERAGE, EffectTable, LevelMean, Levels, MetricEffects, Stability
+from jglue_app.scoring.scoreboard import number
+from jglue_app.tasks import TASKS
+from jglue_app.ui.controls import label_keys
+from jglue_app.ui.views import SHORT, short
+from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
+from jglue_app.ui.views.metrics import metric_name
+
+READINGS = {
+    "strict": Message("Generated text, strict reading"),
+    "choose": Message("Log-likelihood ranking"),
+}
+"""Readings that the page shows → heading."""
+LEAST_SHARE = 0.005
+"""Shares of the variance below it are not drawn."""
+MAX_LEFT_OUT = 5
+WORDS = {
+    "sources": Message("Where differences between runs come from"),
+    "sources_note": Message(
+        "Shares of the variance between the runs' scores (η² of an analysis of variance with interactions of two "
+        "factors). What other items alone would have changed is taken off the factors, and stands as a share of its "
+        "own."
+    ),
+    "levels": Message("Mean of each level"),
+    "levels_note": Message(
+        "Least-squares means: over equally many runs of every level of the other factors [95 % interval over other "
+        "items, and over other wordings and seeds]."
+    ),
+    "stability": Message("Prompt stability of each model"),
+    "stability_note": Message(
+        "The spread of a model's score over its prompts (wordings, formats, examples, seeds), as a standard deviation: "
+        "small is stable. A part of it would be there by the choice of items alone."
+    ),
+    "runs": Message("Runs"),
+    "mean": Message("Mean"),
+    "deviation": Message("Standard deviation"),
+    "shares": Message("Share of the variance"),
+    "level": Message("Level"),
+    "model": Message("Model"),
+    "spread": Message("Spread over prompts"),
+    "of_items": Message("of it by items alone"),
+    "beyond": Message("beyond items"),
+    "lowest": Message("Lowest"),
+    "highest": Message("Highest"),
+    "metric": Message("Metric"),
+}
+
+
+def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
+    """Payload of the tables."""
+    readings = [
+        {
+            "title": say(title, lang),
+            "sources": [_sources(effects, table, lang) for effects in main],
+            "heads": [_metric(effects, lang) for effects in main],
+            "levels": _levels(table, main, lang),
+            "stability": [
+                row for effects in main for row in (_stability(one, effects, table, lang) for one in effects.stability)
+            ],
+            "notices": _notices(main, lang),
+        }
+        for reading, title in READINGS.items()
+        if (main := table.main(reading))
+    ]
+    left_out = [
+        named(levels_text(out.levels, lang) or out.run, say(out.why, lang), lang)
+        for out in table.left_out[:MAX_LEFT_OUT]
+    ]
+    return {
+        "t": {name: say(text, lang) for name, text in WORDS.items()},
+        "summary": say(_summary(table), lang),
+        "readings": readings,
+        "notices": [*(say(notice, lang) for notice in table.notices), *left_out],
+        "nothing": ""
+        if readings
+        else say(Message("There is nothing to compare yet: fewer than two complete runs have a score."), lang),
+    }
+
+
+def _summary(table: EffectTable) -> Message:
+    return Message(
+        "Grid {name}: {runs:,} runs, scored by {protocol}.",
+        name=table.grid,
+        runs=len(table.runs),
+        protocol=table.protocol,
+    )
+
+
+def factor_name(name: str, lang: str) -> str:
+    """What the page calls an option that is a factor."""
+    option = options(Side).get(name) or options(RunRequest).get(name)
+    return word(label_keys(option)[0] if option else name, lang, name)
+
+
+def level_text(level: str) -> str:
+    """A level in short: of a path its last part."""
+    return short(PurePath(level).name if level.startswith(("/", "./", "../", "~")) else level, SHORT)
+
+
+def levels_text(levels: Levels, lang: str) -> str:
+    """The levels of a run, those that do not concern it left out."""
+    there = (named(factor_name(name, lang), level_text(level), lang) for name, level in levels.items() if level)
+    return listed(there, lang)
+
+
+def _metric(effects: MetricEffects, lang: str) -> str:
+    if effects.task == AVERAGE:
+        return word("average", lang)
+    return f"{TASKS[effects.task].title} {metric_name(effects.metric, lang)}"
+
+
+def percent(share: float, lang: str) -> str:
+    """A share in whole percents."""
+    return word("percent", lang).format(f"{100 * share:.0f}")
+
+
+def _sources(effects: MetricEffects, table: EffectTable, lang: str) -> dict[str, Any]:
+    shares = [(_term(share.term, lang), share.beyond_items) for share in effects.shares]
+    if effects.items_share is not None:
+        shares.append((say(Message("choice of items"), lang), effects.items_share))
+    shown = sorted(((name, share) for name, share in shares if share >= LEAST_SHARE), key=lambda one: -one[1])
+    sides = [
+        named(say(title, lang), percent(effects.by_group.get(group, 0.0), lang), lang)
+        for group, title in (("model", Message("Model")), ("prompt", Message("Prompt")))
+        if any(factor.group == group and factor.name in effects.levels for factor in table.factors)
+    ]
+    return {
+        "metric": _metric(effects, lang),
+        "runs": f"{effects.runs:,}",
+        "mean": number(effects.mean),
+        "deviation": number(effects.deviation),
+        "sides": listed(sides, lang) if effects.shares else "",
+        "shares": [
+            {"name": name, "text": percent(share, lang), "width": f"{100 * min(1.0, share):.1f}"}
+            for name, share in shown
+        ],
+    }
+
+
+def _term(term: Sequence[str], lang: str) -> str:
+    if not term:
+        return say(Message("three or more factors together"), lang)
+    return " × ".join(factor_name(name, lang) for name in term)
+
+
+def _levels(table: EffectTable, main: Sequence[MetricEffects], lang: str) -> list[dict[str, Any]]:
+    found = []
+    for factor in table.factors:
+        rows = []
+        for level in factor.levels:
+            cells = [_level(effects, factor.name, level) for effects in main]
+            if any(cells):
+                runs = max(one.runs for one in cells if one)
+                scores = [_score(one, effects) for one, effects in zip(cells, main, strict=True)]
+                rows.append({"level": level_text(level), "runs": f"{runs:,}", "cells": scores})
+        if rows:
+            found.append({"title": factor_name(factor.name, lang), "rows": rows})
+    return found
+
+
+def _level(effects: MetricEffects, factor: str, level: str) -> LevelMean | None:
+    return next((one for one in effects.levels.get(factor, ()) if one.level == level), None)
+
+
+def _score(one: LevelMean | None, effects: MetricEffects) -> dict[str, Any]:
+    mean = one.mean if one else None
+    return {
+        "value": number(mean.value if mean else None),
+        "interval": interval(mean),
+        "range": span_of(mean, signed=effects.metric in CORRELATIONS),
+    }
+
+
+def _stability(one: Stability, effects: MetricEffects, table: EffectTable, lang: str) -> dict[str, Any]:
+    prompt = {factor.name for factor in table.factors if factor.group != "model"}
+
+    def of_run(run: int) -> str:
+        levels = table.levels[run]
+        return levels_text({name: level for name, level in levels.items() if name in prompt}, lang)
+
+    return {
+        "model": level_text(one.model),
+        "metric": _metric(effects, lang),
+        "runs": f"{one.runs:,}",
+        "mean": number(one.mean.value),
+        "interval": interval(one.mean),
+        "spread": number(one.spread),
+        "of_items": number(one.items),
+        "beyond": number(one.beyond_items),
+        "lowest": number(one.lowest),
+        "lowest_run": of_run(one.lowest_run),
+        "highest": number(one.highest),
+        "highest_run": of_run(one.highest_run),
+        "best": ""
+        if one.best is None
+        else say(Message("best under {share} of the prompts", share=percent(one.best, lang)), lang),
+    }
+
+
+def _notices(main: Iterable[MetricEffects], lang: str) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for effects in main:
+        for notice in effects.notices:
+            found.setdefault(say(notice, lang), []).append(_metric(effects, lang))
+    return [named(listed(metrics, lang), notice, lang) for notice, metrics in found.items()]
