@@ -50,18 +50,13 @@ def push(
     settings = settings_of(runs_dir)
     target = wandb_sink.target(project, entity)
     _check_choice(runs or [], all_runs=all_runs, match=match, grid=grid, compare=compare)
-    if all_runs or grid is not None:
+    if not runs:
         chosen = wandb_sink.stored_grid(settings, grid, protocol) if grid is not None else None
+        own = str(chosen.payload.config["protocol"]) if chosen else "official"
         with ProgressView() as view:
+            options: dict[str, Any] = {"protocol": protocol or own, "offline": is_offline(offline), "replace": replace}
             found = _push_many(
-                _chosen_runs(settings, match or "", chosen, view),
-                target,
-                view,
-                settings,
-                protocol or "official",
-                chosen,
-                offline=is_offline(offline),
-                replace=replace,
+                _chosen_runs(settings, match or "", chosen, view), target, view, settings, chosen, **options
             )
             for name, error in found.failed.items():
                 view.say(Message("Not sent: {run}. {message}", run=name, message=messages.of(error)))
@@ -69,7 +64,7 @@ def push(
         if found.failed:
             raise typer.Exit(next(iter(found.failed.values())).exit_code)
         return
-    folders = [open_run(find_run(name, settings)).path for name in runs or []]
+    folders = [open_run(find_run(name, settings)).path for name in runs]
     with ProgressView() as view:
         pushed = push_folders(
             folders,
@@ -120,12 +115,13 @@ def _push_many(
     target: Target,
     view: ProgressView,
     settings: Settings,
-    protocol: str,
     grid: GridToPush | None,
     *,
+    protocol: str,
     offline: bool,
     replace: bool,
 ) -> PushedRuns:
+    """Send the runs, or write offline copies; raises as `wandb_sink.push_runs`."""
     options: dict[str, Any] = {"protocol": protocol, "grid": grid, "runs_dir": settings.runs_dir}
     options["on_message"] = view.say
     if offline:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import wandb
 
 from jglue_app.child_process import OnMessage, ProgressMessage
-from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.results import archive, marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
-from jglue_app.wandb_sink import membership
-from jglue_app.wandb_sink.client.connection import api, settings, translated_errors
+from jglue_app.wandb_sink.client.connection import settings, translated_errors
+from jglue_app.wandb_sink.client.existing import has_all, joined, reject_smaller, run_at_wandb, unchanged_result
 from jglue_app.wandb_sink.client.wait import (
     WaitLimit,
     confirm_summary,
@@ -31,9 +29,9 @@ from jglue_app.wandb_sink.client.wait import (
     wait_for_tables,
 )
 from jglue_app.wandb_sink.comparison_payload import check_common_items, comparison_payload
-from jglue_app.wandb_sink.grid_payload import FACTORS, in_grid
+from jglue_app.wandb_sink.grid_payload import in_grid
 from jglue_app.wandb_sink.paths import RunPath, path_of_job, project_path
-from jglue_app.wandb_sink.payload import EVALUATION, MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
+from jglue_app.wandb_sink.payload import MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
 from jglue_app.wandb_sink.run_payload import run_payload
 from jglue_app.wandb_sink.tables import Table
 
@@ -73,13 +71,13 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
             )
         )
     with translated_errors(path_of_job(job), offline):
-        existing = None if offline else _run_at_wandb(job, payload.id)
-        _reject_smaller(existing, payload, job)
+        existing = None if offline else run_at_wandb(job, payload.id)
+        reject_smaller(existing, payload, job)
         payload = joined(payload, existing)
-        if job.get("unless_same") and _has_all(existing, payload):
-            return _unchanged(existing, payload)
+        if job.get("unless_same") and has_all(existing, payload):
+            return unchanged_result(existing, payload)
         for following in payloads:
-            _reject_smaller(_run_at_wandb(job, following.id), following, job)
+            reject_smaller(run_at_wandb(job, following.id), following, job)
         on_message(_size_message(payload, store))
         with open_run(payload, job, existing) as run:
             return send(run, payload, store.path, offline, on_message)
@@ -97,33 +95,6 @@ def _size_message(payload: Payload, store: RunStore) -> ProgressMessage:
     )
 
 
-def _run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
-    """The W&B run with an id; None if there is none."""
-    client = api()
-    try:
-        return client.run(str(RunPath(str(job.get("entity") or client.default_entity), job["project"], id_)))
-    except wandb.errors.CommError as e:
-        if "could not find" in str(e).lower():
-            return None
-        raise
-
-
-def _reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> None:
-    """Raise InputError if a push would replace a run by a smaller part of it: runs of one spec have the same id for any
-    limit."""
-    n_stored = int(existing.summary.get("push/items") or 0) if existing is not None else 0
-    n_local = int(payload.summary["push/items"])
-    if n_stored > n_local and not job.get("replace"):
-        raise InputError(
-            "W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
-            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
-            "({run})",
-            there=n_stored,
-            here=n_local,
-            run=payload.name,
-        )
-
-
 def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Send two stored runs side by side: `{a, b, protocol, links, entity, project, offline}` → as `send`."""
     offline = bool(job.get("offline"))
@@ -133,7 +104,7 @@ def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> 
     payload = comparison_payload(a, b, job["protocol"], job["links"], (marked_a, marked_b))
     with (
         translated_errors(path_of_job(job), offline),
-        open_run(payload, job, None if offline else _run_at_wandb(job, payload.id)) as run,
+        open_run(payload, job, None if offline else run_at_wandb(job, payload.id)) as run,
     ):
         return send(run, payload, None, offline, on_message)
 
@@ -163,39 +134,12 @@ def open_run(payload: Payload, job: Mapping[str, Any], existing: Any) -> Iterato
         raise
 
 
-def joined(payload: Payload, existing: Any) -> Payload:
-    """The payload, with the comparisons and grids to which the W&B run belongs already."""
-    if existing is None:
-        return payload
-    before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
-    config = payload.config
-    if payload.job_type == EVALUATION and isinstance(levels := existing.config.get(FACTORS), dict):
-        config = config | {FACTORS: {**levels, **config.get(FACTORS, {})}}
-    return replace(payload, joins=membership.united(before, payload.joins), config=config)
-
-
-def _has_all(existing: Any, payload: Payload) -> bool:
-    """Whether a W&B run has all that a payload would send."""
-    if existing is None or existing.summary.get("push/state") != "complete":
-        return False
-    lists = all(existing.config.get(key) == list(ids) for key, ids in payload.joins.items())
-    return lists and existing.summary.get("push/digest") == payload.digest and set(payload.tags) <= set(existing.tags)
-
-
-def _unchanged(existing: Any, payload: Payload) -> dict[str, Any]:
-    """The result of a push that has nothing to send; as that of `send`."""
-    rows = {key: len(table.rows) for key, table in payload.tables.items()}
-    path = str(RunPath(existing.entity, existing.project, existing.id))
-    sent = {"id": existing.id, "path": path, "url": existing.url or "", "tables": rows, "unchanged": True}
-    return sent | {"scalars": len(payload.summary), "offline": "", "name": existing.name or ""}
-
-
 def push_payload(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Send a payload that is complete, without a folder: `{payload, entity, project, offline}` → as `send`."""
     offline = bool(job.get("offline"))
     payload = Payload.from_json(job["payload"])
     with translated_errors(path_of_job(job), offline):
-        existing = None if offline else _run_at_wandb(job, payload.id)
+        existing = None if offline else run_at_wandb(job, payload.id)
         with open_run(payload, job, existing) as run:
             return send(run, joined(payload, existing), None, offline, on_message)
 
@@ -301,7 +245,7 @@ def follow(job: Mapping[str, Any], on_message: OnMessage, lines: Lines) -> dict[
     payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
     with (
         translated_errors(path_of_job(job)),
-        open_run(payload, job, _run_at_wandb(job, payload.id)) as run,
+        open_run(payload, job, run_at_wandb(job, payload.id)) as run,
     ):
         run.tags = tuple(dict.fromkeys((*(run.tags or ()), *payload.tags)))
         config: Any = run.config
