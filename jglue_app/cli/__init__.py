@@ -24,10 +24,11 @@ from jglue_app.cli.launch import launch_job
 from jglue_app.cli.lint import lint_prompt
 from jglue_app.cli.models import make_showcase, models, serve
 from jglue_app.cli.protocols import protocols
+from jglue_app.cli.push import push
 from jglue_app.cli.runs import compare, run
 from jglue_app.cli.scoring import rescore, score
 from jglue_app.cli.stored import delete, export, import_run, leaderboard, list_runs, name_run
-from jglue_app.cli.wandb import pull, push
+from jglue_app.cli.wandb import pull
 from jglue_app.errors import EXIT_INTERRUPTED, InputError, JglueAppError, first_line, reason_of
 from jglue_app.version import __version__
 

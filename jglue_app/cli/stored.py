@@ -24,6 +24,7 @@ from jglue_app.results.importers.import_run import ImportResult, Items, import_l
 from jglue_app.results.library import Library
 from jglue_app.results.rankings import Rankings, rankings, reader_of
 from jglue_app.results.run_name import MAX_DESCRIPTION, MAX_NAME, read_name, write_name
+from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import notices
 from jglue_app.scoring.leaderboard import rank
@@ -110,7 +111,7 @@ def leaderboard(
         bool,
         typer.Option(
             "--report",
-            help="With --wandb: save a W&B Report, in place of one of its title.",
+            help="With --wandb: save a W&B Report; in one of its title, people's edits stay.",
         ),
     ] = False,
     runs_dir: RunsOption = None,
@@ -133,7 +134,9 @@ def leaderboard(
         project = wandb_sink.standings(login)
         entries = project.ranked(protocol, against, data_kind, names)
         elsewhere = Counter(str(run["data_kind"]) for run in project.runs)
-        saved = wandb_sink.save_report(login, project, protocol, data_kind, names) if report else {}
+        if report:
+            with ProgressView() as view:
+                saved = wandb_sink.save_report(login, project, protocol, data_kind, names, view.say)
     else:
         library = _library(runs_dir)
         damaged: dict[str, str] = {}

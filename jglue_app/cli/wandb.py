@@ -1,9 +1,8 @@
-"""`push` and `pull`, and what `run`, `compare` and `leaderboard` do with Weights & Biases."""
+"""`pull`, and what `run`, `compare` and `leaderboard` do with Weights & Biases."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import typer
 
 from jglue_app import messages, wandb_sink
-from jglue_app.api import open_run
-from jglue_app.cli.options import JsonOption, RunsOption, find_run, settings_of
+from jglue_app.cli.options import JsonOption, RunsOption, settings_of
 from jglue_app.cli.tables import print_json, print_lines
 from jglue_app.errors import InputError, JglueAppError, NetworkError
 from jglue_app.messages import Message
@@ -82,37 +80,7 @@ class Wandb:
                 offline = self.login is None
                 pushed = push_folders(folders, self.target, view, protocol=protocol, compare=compare, offline=offline)
                 for sent in pushed:
-                    view.say(sent.url or sync_command(sent))
-
-
-def push(
-    runs: Annotated[list[str], typer.Argument(help="Stored runs: folders or ids.")],
-    project: ProjectOption = None,
-    entity: EntityOption = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Push two runs, and a third that joins them.")] = False,
-    protocol: Annotated[str, typer.Option(help="The protocol whose scores stand first; all are sent.")] = "official",
-    offline: OfflineOption = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Send a run even where W&B has more items of the same run.")
-    ] = False,
-    runs_dir: RunsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Send stored runs to Weights & Biases. Again, it updates the same W&B runs and doubles nothing."""
-    settings = settings_of(runs_dir)
-    folders = [open_run(find_run(name, settings)).path for name in runs]
-    with ProgressView() as view:
-        pushed = push_folders(
-            folders,
-            wandb_sink.target(project, entity),
-            view,
-            protocol=protocol,
-            compare=compare,
-            offline=is_offline(offline),
-            replace=replace,
-            runs_dir=settings.runs_dir,
-        )
-    show(pushed, as_json)
+                    view.say(sent.url or wandb_sink.sync_command(sent))
 
 
 def push_folders(
@@ -179,16 +147,21 @@ def _with_copies(
     return NetworkError(
         "{reason} An offline copy is sent by: {commands}",
         reason=reason,
-        commands="; ".join(sync_command(copy) for copy in copies),
+        commands="; ".join(wandb_sink.sync_command(copy) for copy in copies),
     )
 
 
 def _copies(
     folders: Sequence[Path], target: Target, view: ProgressView, protocol: str, compare: bool, runs_dir: Path | None
 ) -> list[PushResult]:
-    folder = Path(os.environ.get("WANDB_DIR") or ".")
     return wandb_sink.write_offline(
-        tuple(folders), target, folder, protocol=protocol, compare=compare, runs_dir=runs_dir, on_message=view.say
+        tuple(folders),
+        target,
+        wandb_sink.offline_folder(),
+        protocol=protocol,
+        compare=compare,
+        runs_dir=runs_dir,
+        on_message=view.say,
     )
 
 
@@ -202,23 +175,6 @@ def is_offline(offline: bool) -> bool:
     if mode == "disabled":
         raise InputError("WANDB_MODE=disabled turns W&B off. Unset it, or set it to offline or online.")
     return offline or mode in ("offline", "dryrun")
-
-
-def sync_command(copy: PushResult) -> str:
-    """The command that sends an offline copy."""
-    return shlex.join(["wandb", "sync", copy.offline])
-
-
-def show(pushed: Sequence[PushResult], as_json: bool) -> None:
-    """Print where pushed runs are."""
-    if as_json:
-        print_json(pushed)
-        return
-    for sent in pushed:
-        rows = ", ".join(f"{name} {count:,}" for name, count in sent.tables.items())
-        print_lines([sent.url or sync_command(sent), f"  {sent.scalars:,} values; rows: {rows}"])
-    if any(sent.offline for sent in pushed):
-        print_lines(["Offline copies: the commands above send them when there is a network."])
 
 
 def pull(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from jglue_app import messages
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError, first_line
-from jglue_app.launch import form
+from jglue_app.launch import form, grid
 from jglue_app.launch.shutdown import ShutdownHandler, stop_on_signal
 from jglue_app.messages import Message
 from jglue_app.runs.plan import Plan
@@ -96,6 +96,11 @@ def _evaluate(run: LaunchedRun, shutdown: ShutdownHandler, view: ProgressView, s
     settings = load_settings()
     if answers.memory:
         settings = replace(settings, memory_bytes=int(answers.memory * 2**30))
+    if answers.grid:
+        planned = grid.plan(answers, settings, view.download)
+        run.describe(f"grid {planned.grid.name}", ["jglue", "grid"], {FORM_KEY: dict(answers.values)})
+        view.say(Message("Progress is at {url}", url=run.url))
+        return grid.evaluate(run, answers, planned, settings, shutdown, view, stop)
     plan = form.plan(answers, settings, view.download)
     run.describe(plan.spec.label, ["jglue"], _config(plan, answers.values))
     view.say(Message("Progress is at {url}", url=run.url))

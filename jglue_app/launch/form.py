@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from jglue_app.data.files import Progress
 from jglue_app.errors import InputError, UnknownNameError
-from jglue_app.messages import Joined, mark
+from jglue_app.messages import Joined, Message, mark, of
 from jglue_app.runs import presets, request_errors
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.request import CONFIG, RunRequest, Side, Text
@@ -29,6 +29,8 @@ from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 
+MAX_GRID = 20_000
+"""Characters of a grid in the form."""
 AUTO = "auto"
 ALL = "all"
 MODEL = "model_name"
@@ -51,6 +53,15 @@ class Execution:
     device: Annotated[
         Text, Field(title="Device", description="auto, cpu, cuda, cuda:1, mps, or balanced over all GPUs")
     ] = AUTO
+    grid: Annotated[
+        Text,
+        Field(
+            title="Grid",
+            description="A grid instead of one run, as `python -m jglue_app grid` takes it: the path of its TOML file, "
+            "or the text itself. It brings its own options; model_name is the model where it names none",
+        ),
+        Traits(cap=MAX_GRID, multiline=True),
+    ] = ""
     memory: Annotated[
         float,
         Field(
@@ -132,6 +143,8 @@ class Form:
     device: str
     memory: float
     """GiB; 0 for what is free."""
+    grid: str = ""
+    """Path or text of a grid; empty for a single run."""
 
 
 def defaults() -> dict[str, Any]:
@@ -173,18 +186,71 @@ def read(given: Mapping[str, Any]) -> Form:
         given: field → value, as it arrived.
 
     Raises:
-        InputError: a value that its field does not take, or no model.
-        UnknownNameError: a field that is not in the form, or a name that is in none of our tables.
+        InputError: values that their fields do not take, or no model. Of several mistakes it names every one.
+        UnknownNameError: the only mistake is a field that is not in the form, or a name that is in none of our tables.
     """
-    for key in given:
-        if key not in FIELDS:
-            raise UnknownNameError(mark("field of the Launch form"), key[:100], FIELDS)
-    values = defaults() | {name: _value(FIELDS[name], value) for name, value in given.items() if value is not None}
-    if not values[MODEL]:
-        raise InputError(
+    mistakes: dict[str, InputError] = {
+        name: UnknownNameError(mark("field of the Launch form"), name[:100], FIELDS)
+        for name in given
+        if name not in FIELDS
+    }
+    values = defaults()
+    for name, value in given.items():
+        if name in FIELDS and value is not None:
+            try:
+                values[name] = _value(FIELDS[name], value)
+                _option_value(FIELDS[name], values[name])
+            except InputError as e:
+                mistakes[name] = e
+    if not values[MODEL] and MODEL not in mistakes and not values["grid"]:
+        mistakes[MODEL] = InputError(
             "model_name is empty: it is the one field that has to be filled in. Give a Hub id such as "
             "Qwen/Qwen3-0.6B, a folder or a .gguf file."
         )
+    for name in _beside_grid(values):
+        mistakes.setdefault(
+            name, InputError("{name} stands in the grid itself, where there is one. Leave it as it is here.", name=name)
+        )
+    form = _checked(values, mistakes)
+    if form is None:
+        raise _together(mistakes)
+    return form
+
+
+BESIDE_GRID = (MODEL, *options(Execution))
+"""Fields that say something where there is a grid."""
+
+
+def _beside_grid(values: Mapping[str, Any]) -> list[str]:
+    """Fields that are filled in although a grid brings their options."""
+    usual = defaults()
+    return (
+        [name for name in FIELDS if name not in BESIDE_GRID and values[name] != usual[name]] if values["grid"] else []
+    )
+
+
+def _checked(values: Mapping[str, Any], mistakes: dict[str, InputError]) -> Form | None:
+    """The form of these values; None where something is wrong, which is then among the mistakes.
+
+    What is wrong with one value hides what is wrong with the next. So it is left out, and the rest is read again.
+    """
+    while True:
+        usable = {name: defaults()[name] if name in mistakes else value for name, value in values.items()}
+        usable |= {MODEL: "model"} if MODEL in mistakes or not usable[MODEL] else {}
+        try:
+            form = _form(usable)
+        except InputError as e:
+            field = MODEL if e.option == "model" else e.option
+            # Settings that do not go together are no one field's mistake: what there is beside is found already.
+            known = field in FIELDS and field not in mistakes
+            mistakes[field if known else ""] = e
+            if known:
+                continue
+            return None
+        return None if mistakes else replace(form, values=values)
+
+
+def _form(values: Mapping[str, Any]) -> Form:
     options_given = {name: _option_value(FIELDS[name], value) for name, value in values.items()}
     execution = read_values(Execution, {name: options_given[name] for name in options(Execution)}, "form")
     request = presets.request(
@@ -193,7 +259,23 @@ def read(given: Mapping[str, Any]) -> Form:
         {name: options_given[MODEL if name == "model" else name] for name in options(Side)},
         surface="form",
     )
-    return Form(values, request, execution.protocol, execution.device, execution.memory)
+    return Form(values, request, execution.protocol, execution.device, execution.memory, execution.grid)
+
+
+def _together(mistakes: Mapping[str, InputError]) -> InputError:
+    """One error for all mistakes, in the order of the form; of a single one that itself."""
+    order = [name for name in (*FIELDS, *mistakes) if name in mistakes]
+    errors = [mistakes[name] for name in dict.fromkeys(order)]
+    if len(errors) == 1:
+        return errors[0]
+    numbered = [
+        Message(" ({number}) {mistake}", number=number, mistake=of(error)) for number, error in enumerate(errors, 1)
+    ]
+    return InputError(
+        "{count} things in the Launch form have to be corrected.{mistakes}",
+        count=len(errors),
+        mistakes=Joined("", numbered),
+    )
 
 
 def _value(field: FormField, value: Any) -> Any:

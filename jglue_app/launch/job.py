@@ -23,6 +23,7 @@ ROOT = ASSETS.parent
 FILES = (
     *("requirements.txt", "LICENSE", "NOTICE", "jglue_app/**/*.py", "jglue_app/messages/**/*.po"),
     *("assets/models.toml", "assets/prompts/*.toml", "assets/published/*", "assets/samples/*/*.json"),
+    "assets/grids/*.toml",
 )
 """What an evaluation needs, as patterns below the checkout. Nothing else is sent, whether git knows it or not."""
 ENTRY_POINT = "python -m jglue_app.launch"

@@ -715,6 +715,8 @@ LABELS: dict[str, str] = {
     "wandb_key_info": "For this push only, and kept nowhere",
     "wandb_key_info_own": "For this push only. Empty: the server's own",
     "wandb_go": "Send",
+    "wandb_offline": "Offline copy",
+    "wandb_offline_written": "The copy is on this machine. When there is a network, this sends it:",
     "wandb_sending": "Sending to W&B.",
     "wandb_sent": "It is at W&B. Sending it again updates the same runs.",
     "wandb_rows": "Rows of its tables:",

@@ -105,6 +105,38 @@ def start_push(
     return state.jobs.start(owner, KIND, _places.work(state.settings, send))
 
 
+def start_offline(state: AppState, owner: str, selection: Selection, project: str = "", entity: str = "") -> Job:
+    """Start writing offline copies of a run, or of two and what joins them, on this machine; the job's result is then a
+    list of `PushResult`. No key is used.
+
+    Raises:
+        StoreError: the owner has no such run.
+        InputError: nothing was chosen, this server is public, or W&B takes no such name.
+        BusyError: the owner pushes already.
+    """
+    if state.settings.public:
+        raise InputError("A copy would lie on this server, out of your reach. Export the run as .zip instead.")
+    if not selection.run:
+        raise InputError("Choose a run to send first.")
+    names = [selection.run, *([selection.other] if selection.other else [])]
+    runs = tuple(state.visible_folder(owner, name) for name in names)
+    target = wandb_sink.target(project, entity)
+
+    def write(job: Job, should_stop: Callable[[], bool]) -> list[PushResult]:
+        return wandb_sink.write_offline(
+            runs,
+            target,
+            wandb_sink.offline_folder(),
+            protocol=selection.protocol,
+            compare=len(runs) > 1,
+            runs_dir=state.settings.runs_dir,
+            on_message=_listener(job),
+            should_stop=should_stop,
+        )
+
+    return state.jobs.start(owner, KIND, _places.work(state.settings, write))
+
+
 def _listener(job: Job) -> Callable[[str], None]:
     """Takes the sentences of a push: what it is doing at the moment says nothing after its end."""
 
@@ -160,5 +192,6 @@ def _sent(each: PushResult, letter: str) -> dict[str, object]:
         "name": each.name,
         "path": each.path,
         "url": each.url if each.url.startswith(("https://", "http://")) else "",
+        "command": wandb_sink.sync_command(each) if each.offline else "",
         "rows": rows,
     }

@@ -79,6 +79,7 @@ def comparison_payload(
         "data_kind": a.spec.data_kind,
         "tasks": tasks,
         "comparison": id_,
+        "members": [run_id(run.spec.spec_id) for run in sides.values()],
         **{
             side: {
                 "run_id": run_id(run.spec.spec_id),

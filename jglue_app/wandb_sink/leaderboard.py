@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jglue_app.child_process import OnMessage
 from jglue_app.scoring.leaderboard import Entry, RunScores, rank
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Estimate
@@ -19,7 +20,7 @@ class Standings:
     """The evaluated runs of a project."""
 
     runs: tuple[Mapping[str, Any], ...]
-    """`{id, name, url, created, state, spec_id, data_kind, summary}`, the newest first; only the
+    """`{id, name, url, created, state, spec_id, data_kind, member_of, summary}`, the newest first; only the
     most complete one of the runs with the same spec."""
     left_out: int
     """Number of runs of the project without a completed push of this application."""
@@ -68,13 +69,19 @@ def standings(login: Login) -> Standings:
 
 
 def save_report(
-    login: Login, standings: Standings, protocol: str, data_kind: str, tasks: Sequence[str]
+    login: Login,
+    standings: Standings,
+    protocol: str,
+    data_kind: str,
+    tasks: Sequence[str],
+    on_message: OnMessage = lambda _: None,
 ) -> dict[str, Any]:
-    """Save a W&B Report of a project: leaderboard, bars for each subset, outcomes, run comparer. An existing report
-    with the same title is replaced.
+    """Save a W&B Report of a project: leaderboard, bars for each subset, outcomes, run comparer. In an existing report
+    with the same title the blocks that come from here are replaced, and those of people stay (`report_blocks.py`).
 
     Returns:
-        `{url, title, blocks}`: its URL and title, and its content as plain values.
+        `{url, title, blocks, people}`: its URL and title, what it has from here as plain values, and of people's edits
+        `{kept, edited, removed}`: blocks of theirs, and the names of ours that they have edited or removed.
 
     Raises:
         DeviceError: the package wandb-workspaces is missing.
@@ -97,7 +104,7 @@ def save_report(
     metrics = get_protocol(protocol).metrics
     keys = {task: f"{PROTOCOLS_KEY}/{protocol}/{task}/{metrics[task][0]}" for task in tasks}
     with WorkerProcess({**job, "rows": rows, "keys": keys, "data_kind": data_kind}, login) as worker:
-        return worker.result()
+        return worker.result(on_message)
 
 
 def _interval(estimate: Estimate | None) -> list[float | None]:

@@ -17,25 +17,35 @@ Names of keys are part of the format: `leaderboard.py` reads them back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.types import Estimate
+from jglue_app.wandb_sink.membership import COMPARISON_PREFIX
 from jglue_app.wandb_sink.tables import Table
 
 FORMAT = 1
 """Version of the names below; readers reject a newer one."""
 CHOSEN, PROTOCOLS_KEY = "jglue", "protocols"
-MANAGED_KEYS = (f"{CHOSEN}/", f"{PROTOCOLS_KEY}/", "outcomes/", "speed/", "predictions/", "comparison/", "push/")
+MANAGED_KEYS = (
+    f"{CHOSEN}/",
+    f"{PROTOCOLS_KEY}/",
+    "outcomes/",
+    "speed/",
+    "predictions/",
+    "comparison/",
+    "grid/",
+    "push/",
+)
 """Prefixes of the summary keys that a push manages: keys that a new push no longer has are deleted."""
 MANAGED_TABLES = ("failure_picture", "notices")
 """Other summary keys that a push manages."""
 MAX_NAME, MAX_TAG = 128, 64
 """Longest run name and tag that W&B accepts, in characters."""
-EVALUATION, COMPARISON = "evaluation", "comparison"
+EVALUATION, COMPARISON, GRID = "evaluation", "comparison", "grid"
 """W&B job types."""
 RUN_ARTIFACT = "jglue-run"
 """W&B type of the artifact that holds a run folder."""
@@ -52,6 +62,7 @@ class Payload:
     name: str
     job_type: str
     group: str | None
+    """For a W&B run that has none yet."""
     tags: tuple[str, ...]
     config: dict[str, Any]
     summary: Summary
@@ -63,6 +74,16 @@ class Payload:
     """Of the artifact."""
     uses: tuple[str, ...] = ()
     """Names of the input artifacts of this W&B run."""
+    joins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Config key → ids of what the run belongs to; see `membership.py`. A push adds to them and takes none away."""
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Payload:
+        """A payload from its fields as JSON has them, where tuples are lists."""
+        tables = {key: Table(tuple(table["columns"]), table["rows"]) for key, table in stored["tables"].items()}
+        joins = {key: tuple(ids) for key, ids in stored["joins"].items()}
+        lists = {name: tuple(stored[name]) for name in ("tags", "uses")}
+        return cls(**{**stored, "tables": tables, "joins": joins, **lists})
 
     @cached_property
     def digest(self) -> str:
@@ -82,8 +103,8 @@ def run_id(spec_id: str) -> str:
 
 
 def comparison_id(a: str, b: str) -> str:
-    """Id of the W&B run that compares two runs, given by their spec ids; also the group of all three."""
-    return f"jglue-vs-{hashlib.sha256(f'{a} {b}'.encode()).hexdigest()[:16]}"
+    """Id of the W&B run that compares two runs, given by their spec ids; also the group of runs that had none."""
+    return f"{COMPARISON_PREFIX}{hashlib.sha256(f'{a} {b}'.encode()).hexdigest()[:16]}"
 
 
 def artifact_name(spec_id: str) -> str:

@@ -47,6 +47,8 @@ class PushResult:
     """Folder of an offline copy: `wandb sync` takes it."""
     name: str = ""
     """Its display name at W&B, which users may have changed there."""
+    unchanged: bool = False
+    """Whether W&B had all of it, so that nothing was sent."""
 
 
 def push(
@@ -55,7 +57,9 @@ def push(
     *,
     protocol: str = "official",
     group: str | None = None,
+    grid: tuple[str, Mapping[str, str | None]] | None = None,
     replace: bool = False,
+    unless_same: bool = False,
     also: Sequence[Path] = (),
     runs_dir: Path | None = None,
     on_message: OnMessage = lambda _: None,
@@ -67,8 +71,10 @@ def push(
         run: its folder.
         login: where, and the key.
         protocol: whose scores come first.
-        group: W&B group; None leaves it as it is.
+        group: W&B group of a run that has none yet; None leaves it as it is.
+        grid: name of the grid that it belongs to, and factor → level; its group is then the grid.
         replace: whether it may replace a W&B run that has more items.
+        unless_same: whether nothing is sent where W&B has all of it.
         also: runs that will be sent next. They are checked before anything is sent.
         runs_dir: the folder for runs, in which marks on runs that came with the application are; None for a visitor of
             a public server.
@@ -81,10 +87,11 @@ def push(
         InputError: the key, entity or project is not accepted, the run has nothing to score, or W&B has more of it.
         NetworkError: W&B was not reached or did not answer properly.
     """
-    job = _job(run, protocol, login.target, runs_dir) | {"group": group, "replace": replace}
+    job = push_job(run, protocol, login.target, runs_dir) | {"group": group, "replace": replace}
     job |= {"also": [str(other.resolve()) for other in also], "joined": group is not None}
+    job |= {"grid": grid_job(grid), "unless_same": unless_same}
     with exclusive_lock(login, run_id(RunStore(run).spec().spec_id)):
-        return _send(job, login, on_message, should_stop)
+        return send_job(job, login, on_message, should_stop)
 
 
 def push_comparison(
@@ -106,62 +113,28 @@ def push_comparison(
     options |= {"on_message": on_message, "should_stop": should_stop}
     sides = [push(run, login, protocol=protocol, also=also, **options) for run, also in ((a, [b]), (b, []))]
     links = {side: sent.url for side, sent in zip("ab", sides, strict=True)}
-    job = _comparison_job(a, b, protocol, login.target, links, runs_dir)
+    job = comparison_job(a, b, protocol, login.target, links, runs_dir)
     with exclusive_lock(login, id_):
-        return sides[0], sides[1], _send(job, login, on_message, should_stop)
+        return sides[0], sides[1], send_job(job, login, on_message, should_stop)
 
 
-def write_offline(
-    runs: tuple[Path, ...],
-    target: Target,
-    folder: Path,
-    *,
-    protocol: str = "official",
-    compare: bool = False,
-    runs_dir: Path | None = None,
-    on_message: OnMessage = lambda _: None,
-) -> list[PushResult]:
-    """Write what a push would send as offline copies for `wandb sync`. No key is needed or used.
-
-    Args:
-        runs: folders of stored runs; two when they are to be compared.
-        target: the project they are meant for.
-        folder: where W&B's `wandb` folder is made.
-        protocol: whose scores come first.
-        compare: whether to compare the two.
-        runs_dir: see `push`.
-        on_message: takes messages on the way.
-
-    Raises:
-        StoreError: no run, or the folder cannot be written.
-        InputError: a run has nothing to score.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise StoreError(
-            "{folder} cannot be made ({reason}). Name another with WANDB_DIR.", folder=folder, reason=reason_of(e)
-        ) from e
-    group = comparison_id(*(RunStore(run).spec().spec_id for run in runs)) if compare else None
-    jobs = [_job(run, protocol, target, runs_dir, folder) | {"group": group} for run in runs]
-    if compare:
-        a, b = runs
-        jobs.append(_comparison_job(a, b, protocol, target, {}, runs_dir))
-    copies = []
-    for job in jobs:
-        with WorkerProcess(job | {"offline": True}, None, offline_folder=folder.resolve()) as worker:
-            copies.append(PushResult(**worker.result(on_message)))
-    return copies
+def grid_job(grid: tuple[str, Mapping[str, str | None]] | None) -> dict[str, Any] | None:
+    """The grid of a run for the worker process."""
+    return None if grid is None else {"name": grid[0], "levels": dict(grid[1])}
 
 
-def _send(job: Mapping[str, Any], login: Login, on_message: OnMessage, should_stop: Callable[[], bool]) -> PushResult:
+def send_job(
+    job: Mapping[str, Any], login: Login, on_message: OnMessage, should_stop: Callable[[], bool]
+) -> PushResult:
+    """What a worker process has sent."""
     with WorkerProcess(job, login) as worker:
         return PushResult(**worker.result(on_message, should_stop))
 
 
-def _job(
+def push_job(
     run: Path, protocol: str, target: Target, runs_dir: Path | None, offline_folder: Path | None = None
 ) -> dict[str, Any]:
+    """The job of one run for the worker process; raises where it cannot be pushed at all."""
     get_protocol(protocol)
     RunStore(run).data()  # A damaged run raises before anything is sent.
     _check_disk(run, offline_folder)
@@ -188,7 +161,7 @@ def _check_disk(run: Path, offline_folder: Path | None) -> None:
         )
 
 
-def _comparison_job(
+def comparison_job(
     a: Path, b: Path, protocol: str, target: Target, links: Mapping[str, str], runs_dir: Path | None
 ) -> dict[str, Any]:
     project = {"entity": target.entity, "project": target.project}

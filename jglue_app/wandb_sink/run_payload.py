@@ -20,6 +20,7 @@ from jglue_app.scoring.scoreboard import OUTCOMES
 from jglue_app.scoring.types import Report
 from jglue_app.tasks import TASKS
 from jglue_app.types import EMBEDDING_SOURCES, RunData
+from jglue_app.wandb_sink.membership import membership_of_group
 from jglue_app.wandb_sink.payload import (
     CHOSEN,
     EVALUATION,
@@ -78,7 +79,7 @@ def run_payload(
     written = [] if spec.embeds else [spec.prompt.format, spec.prompt.style.rsplit("/", 1)[-1]]
     tags = ["jglue", protocol, *(written or ["embeddings"]), spec.data_kind]
     if group:
-        tags.append(group)  # A W&B run is in one group, and may be in several comparisons.
+        tags.append(group)
     return Payload(
         id=run_id(spec.spec_id),
         name=(called.name or spec.label)[:MAX_NAME],
@@ -92,6 +93,7 @@ def run_payload(
         tables={name: table for name, table in tables.items() if table.rows},
         artifact=artifact_name(spec.spec_id),
         metadata=_metadata(data, manifest, n_answered, n_planned),
+        joins=membership_of_group(group),
     )
 
 

@@ -29,6 +29,7 @@ NOT_RUN = {
     r"export WANDB_API_KEY=": "an account at W&B; tests/wandb_sink has a server",
     r".* --wandb\b": "an account at W&B",
     r"python -m jglue_app pull TEAM/": "an account at W&B",
+    r"python -m jglue_app push --(all|grid) ": "an account at W&B",
 }
 """Commands that this machine cannot run alone, and why."""
 

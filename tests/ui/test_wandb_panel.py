@@ -15,9 +15,11 @@ from playwright.sync_api import Page
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings
 from jglue_app.ui import wandb_push
+from jglue_app.ui.jobs import Job
 from jglue_app.ui.push_places import PushPlaces
 from jglue_app.ui.state import AppState
 from jglue_app.ui.wandb_push import Selection, login_for
+from jglue_app.wandb_sink import PushResult
 from tests.ui.conftest import OpenPage, Tables, serve
 from tests.ui.driving import choose, choose_model, finished, generate_only, only_subsets, said, start, tab
 from tests.wandb_server import WandbServer
@@ -200,6 +202,26 @@ def test_a_push_whose_turn_does_not_come_has_failed_and_says_so(
     assert (job.state, job.result) == ("failed", None)
     assert "順番が来ませんでした" in wandb_push.push_html(job, "ja")
     assert "Nothing was sent" in wandb_push.push_html(job, "en")
+
+
+# --- offline copies, without a browser ---
+
+
+def test_an_offline_copy_is_shown_with_the_command_that_sends_it(settings: Settings) -> None:
+    job = Job("one", "visitor", wandb_push.KIND)
+    job.result = [
+        PushResult("jglue-1", "jglue/jglue-1", "", {"predictions/jnli": 3}, 5, "/a copy/offline-run-1", "one")
+    ]
+    shown = wandb_push.push_html(job, "ja")
+    assert "wandb sync &#39;/a copy/offline-run-1&#39;" in shown and "写しをこのマシンに作りました" in shown
+    assert "W&amp;B に届きました" not in shown
+
+
+def test_a_public_server_writes_no_copy_that_its_visitors_could_not_reach(settings: Settings) -> None:
+    state = AppState(replace(settings, public=True), "cpu")
+    with pytest.raises(InputError, match=r"Export the run as \.zip instead"):
+        wandb_push.start_offline(state, "visitor", Selection("shipped:base-3-shot"))
+    state._scratch.cleanup()
 
 
 BUILD = """

@@ -227,6 +227,8 @@ def test_the_three_are_one_group_and_the_third_links_to_both(board: Board) -> No
     a, b, both = (board.run(name) for name in ("a", "b", "both"))
     assert a.group == b.group == both.group == both.id
     assert both.job_type == "comparison"
+    assert a.config["comparisons"] == b.config["comparisons"] == [both.id]
+    assert both.config["members"] == [a.id, b.id]
     assert both.display_name == f"A {a.display_name} | B {b.display_name}"
     for side, run, folder in (("a", a, board.ada), ("b", b, board.ben)):
         found = both.config[side]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from jglue_app import evaluate, open_run
+from jglue_app import evaluate, messages, open_run
 from jglue_app.errors import InputError, StoreError, UnknownNameError
-from jglue_app.launch import form
+from jglue_app.launch import form, grid
 from jglue_app.launch import job as jobs
+from jglue_app.messages import say
 from jglue_app.runs.plan import make_plan
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.settings import ASSETS, Settings
@@ -237,6 +241,72 @@ def test_a_wrong_name_is_refused_with_the_nearest_one(given: dict[str, Any], tol
     assert told in str(caught.value)
 
 
+def test_all_mistakes_are_named_at_once_in_the_order_of_the_form() -> None:
+    wrong = {
+        "shot": 3,
+        "memory": -1,
+        "quantization": "8-bit",
+        "shots": "7",
+        "limit": -1,
+        "tasks": "jnli,jsqad",
+        "protocol": "official-jp",
+        "allow_bin": "true",
+        "dtype": "float17",
+        "system": "x" * 10_001,
+        "model_name": " ",
+    }
+    with pytest.raises(InputError) as caught:
+        form.read(wrong)
+    told = str(caught.value)
+    assert told.startswith("11 things in the Launch form have to be corrected. (1) model_name is empty")
+    said = re.split(r" \(\d+\) ", told)[1:]
+    begins = ["model_name is", "Unknown subset in tasks 'jsqad'", "limit takes", "Unknown protocol", "shots takes"]
+    begins += ["Unknown quantization", "Unknown dtype", "system has 10,001", "allow_bin takes", "memory takes"]
+    assert [part for part, begin in zip(said, begins, strict=False) if not part.startswith(begin)] == []
+    assert said[len(begins) :] == [part for part in said if part.startswith("Unknown field of the Launch form 'shot'.")]
+    japanese = say(messages.of(caught.value), "ja")
+    assert japanese.startswith("Launch のフォームに直すところが 11 か所あります。（1）model_name")
+
+
+def test_the_sweep_of_the_job_has_fields_of_the_form_alone() -> None:
+    sweep = yaml.safe_load((QUEUES / "sweep.yaml").read_text("utf-8"))
+    names, values = zip(*((k, v.get("values", [v.get("value")])) for k, v in sweep["parameters"].items()), strict=True)
+    trials = [form.read(dict(zip(names, trial, strict=True))) for trial in itertools.product(*values)]
+    assert len({(trial.request.a.style, trial.request.a.shots) for trial in trials}) == 4
+
+
+GRID_OF = '[run]\nmodel = "owner/a"\n[factors]\nshots = [0, 2]\n'
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"grid": GRID_OF, "style": "number"}, "style stands in the grid itself"),
+        ({"grid": GRID_OF, "model_name": "owner/b"}, "The grid names its models itself: owner/a."),
+        ({"grid": "[factors]\nshots = [0, 2]"}, "The grid names no model, and model_name is empty."),
+        ({"grid": "nothing.toml", "model_name": "m"}, "nothing.toml: cannot be read"),
+        ({"grid": "[factors]\nshot = [0]", "model_name": "m"}, "Did you mean 'shots'?"),
+    ],
+)
+def test_what_does_not_go_with_a_grid_is_refused(given: dict[str, Any], told: str) -> None:
+    def read() -> None:
+        found = form.read(given)
+        grid.read(found.grid, str(found.values["model_name"]))
+
+    with pytest.raises(InputError) as caught:
+        read()
+    assert told in str(caught.value)
+
+
+def test_a_grid_is_a_text_or_a_file_and_takes_the_models_name_where_it_has_none(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("[factors]\nshots = [0, 2]", "utf-8")
+    for text in ("[factors]\nshots = [0, 2]", str(tmp_path / "mine.toml")):
+        asked = form.read({"grid": text, "model_name": "owner/model"})
+        found = grid.read(asked.grid, "owner/model")
+        assert found.common["model"] == "owner/model" and [f.levels for f in found.factors] == [("0", "2")]
+    assert grid.read(GRID_OF, "").common["model"] == "owner/a" and form.read({"grid": GRID_OF}).grid == GRID_OF
+
+
 def test_the_schema_has_every_field_and_stays_in_the_dialect() -> None:
     found = form.schema()["properties"]
     assert list(found) == list(form.defaults())
@@ -292,14 +362,27 @@ def test_a_checkout_that_misses_files_makes_no_job(tmp_path: Path, monkeypatch: 
         jobs.export(tmp_path / "copy")
 
 
+GRID = """
+name = "styles"
+[run]
+tasks = ["jnli"]
+data = "sample"
+limit = 3
+method = "both"
+[factors]
+style = ["ja-labels", "number"]
+"""
 QUEUE_UP = """
 import json, wandb
 from wandb.sdk.launch import utils
 from wandb.sdk.launch.inputs import internal
+from wandb.sdk.launch.sweeps.utils import construct_scheduler_args, load_launch_sweep_config
 from jglue_app.launch import form
 warned = []
 wandb.termwarn = warned.append
 internal._validate_schema(form.schema())
+sweep = load_launch_sweep_config("assets/launch/sweep.yaml")
+assert construct_scheduler_args(sweep, "queue", "project", return_job=True)["job"] == sweep["job"]
 for name in ("local-process", "local-container", "kubernetes"):
     queue = json.load(open(f"assets/launch/queue-{name}.json"))
     utils.validate_launch_resource_args({name: queue["resource_config"]})
@@ -335,8 +418,10 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         said["queued"] = end(machine.start(*command, "-q", "local-process", "-c", config))
         agent = machine.start(WANDB, "launch-agent", "-q", "local-process", "-e", "tester", "-j", "1")
         try:
+            of_grid = machine.launched("a-grid", {"model_name": str(model), "grid": GRID})
             said["again"] = end(machine.app(*make))
             said["image"] = end(machine.app(*make, "--image", "registry.example/jglue:1"))
+            said["grid"] = end(of_grid)
             wait_for(lambda: any(run.exit_code is not None for run in evaluations(server)), agent)
         finally:
             server.stop_agents = True
@@ -346,7 +431,7 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 
 
 def evaluations(server: LaunchServer) -> list[Run]:
-    return [run for run in server.runs.values() if run.job_type == "evaluation"]
+    return [run for run in server.runs.values() if (run.job_type, run.project) == ("evaluation", "jobs")]
 
 
 @pytest.mark.slow
@@ -423,6 +508,20 @@ def test_progress_arrives_as_it_goes(launched: Launched) -> None:
     console = "".join(launched.run.lines["output.log"])
     assert "Progress is at" in console and "JNLI: 20/20 items" in console and KEY not in console
     assert launched.server.unknown == []
+
+
+@pytest.mark.slow
+def test_a_launch_given_a_grid_makes_its_runs_and_puts_its_tables_into_the_launched_run(launched: Launched) -> None:
+    found = launched.server.run("tester/direct/a-grid")
+    assert (found.state, found.exit_code, found.job_type, found.group) == ("finished", 0, "grid", "styles")
+    assert found.summary["push/state"] == "complete" and found.config["model_name"] == str(launched.model)
+    members = [launched.server.run(f"tester/direct/{id_}") for id_ in found.config["members"]]
+    assert [run.config["factors"] for run in members] == [{"style": "ja-labels"}, {"style": "number"}]
+    assert {(run.group, run.job_type, run.summary["push/items"]) for run in members} == {("styles", "evaluation", 3)}
+    rows = launched.server.table(found, "grid/levels")
+    expected = {run.config["style"]: run.summary["jglue/jnli/choose/accuracy"] for run in members}
+    scores = {row["level"]: row["mean"] for row in rows if (row["subset"], row["reading"]) == ("JNLI", "choose")}
+    assert scores == pytest.approx(expected)
 
 
 # --- how it fails ---------------------------------------------------------------------------------------

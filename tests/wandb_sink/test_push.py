@@ -33,6 +33,8 @@ from tests.wandb_sink.known import (
 )
 
 MANY = 12_000
+EARLIER, LATER = "jglue-vs-1111111111111111", "jglue-vs-2222222222222222"
+"""Two comparisons."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def pushed(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Pus
     big = multiplied(complete, folder / "many", MANY)
     with WandbServer() as server:
 
-        def push(run: Path, project: str, protocol: str = "official", replace: bool = False) -> Seen:
-            sent = wandb_sink.push(run, login(server, project=project), protocol=protocol, replace=replace)
+        def push(run: Path, project: str, protocol: str = "official", **more: Any) -> Seen:
+            sent = wandb_sink.push(run, login(server, project=project), protocol=protocol, **more)
             return seen(server, project, sent.id)
 
         def changing() -> list[Seen]:
@@ -132,15 +134,18 @@ def pushed(tmp_path_factory: pytest.TempPathFactory, made: Path) -> Iterator[Pus
 
         def growing() -> list[Seen]:
             half = push(grown, "growing")
-            server.run(half.run.path).display_name = "named by Hanako"
+            run = server.run(half.run.path)
+            run.display_name = "named by Hanako"
+            # As an earlier version left a run of a comparison: in its group, and with its tag.
+            run.group, run.tags = EARLIER, [*run.tags, EARLIER]
             (grown / "records.jsonl").write_bytes(b"".join(kept))
-            whole = push(grown, "growing")
+            whole = push(grown, "growing", group=LATER)
             (grown / "records.jsonl").write_bytes(b"".join(kept[:29]))
             with pytest.raises(InputError) as error:
                 push(grown, "growing")
             refusals.append(str(error.value))
             untouched = seen(server, "growing", whole.run.id)
-            return [half, whole, untouched, push(grown, "growing", replace=True)]
+            return [half, whole, untouched, push(grown, "growing", replace=True, group=LATER)]
 
         refusals: list[str] = []
         found = together(changing, growing, lambda: [push(big, "many")], at_once=3)
@@ -279,6 +284,18 @@ def test_a_part_does_not_replace_the_whole_unless_it_is_told_to(pushed: Pushed) 
     assert pushed.untouched == pushed.whole
     assert (pushed.smaller.run.summary["push/items"], "unfinished" in pushed.smaller.run.tags) == (29, True)
     assert len(pushed.smaller.tables["predictions/jnli"]) == 29
+
+
+# --- comparisons ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_second_comparison_leaves_the_run_in_the_first_and_the_same_again_adds_nothing(pushed: Pushed) -> None:
+    assert "comparisons" not in pushed.half.run.config
+    for found in (pushed.whole, pushed.smaller):
+        assert found.run.group == EARLIER
+        assert found.run.config["comparisons"] == [EARLIER, LATER]
+        assert (found.run.tags.count(EARLIER), found.run.tags.count(LATER)) == (1, 1)
 
 
 # --- size -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from jglue_app import wandb_sink
 from jglue_app.errors import DeviceError
+from jglue_app.messages import say
 from jglue_app.wandb_sink import Login, Standings, Target
 from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION
 from tests.wandb_server import Run, WandbServer
@@ -113,6 +114,37 @@ def test_a_report_of_the_same_title_is_replaced_and_another_stays(
     other = wandb_sink.save_report(login, standings, "official", "official", TASKS)
     assert other["url"] != saved["url"]
     assert len(server.views) == 2
+    assert server.unknown == []
+
+
+def test_what_people_edit_in_a_report_stays_and_is_told(
+    server: WandbServer, login: Login, standings: Standings, saved: dict[str, Any]
+) -> None:
+    title = saved["title"]
+    view = next(view for view in server.views if view["displayName"] == title)
+    view |= {"description": "Read this first.", "name": "kept"}
+    spec = view["spec"]
+    spec |= {"discussionThreads": [{"id": "t1"}], "width": "fixed"}
+    blocks = spec["blocks"]
+    at = next(at for at, block in enumerate(blocks) if block["type"] == "markdown-block")
+    blocks[at]["content"] += "\n\nmodel b is ours."
+    blocks.insert(at, {"type": "a block of next year", "children": [{"text": "花子"}], "metadata": {"x": None}})
+    comparer = next(at for at, block in enumerate(blocks) if "Run Comparer" in json.dumps(block))
+    del blocks[comparer]
+    told: list[str] = []
+    again = wandb_sink.save_report(login, standings, "official", "sample", TASKS, told.append)
+    assert again["url"] == saved["url"]
+    assert again["people"] == {"kept": 2, "edited": ["leaderboard"], "removed": ["comparer"]}
+    assert [say(text, "ja")[:14] for text in told] == ["レポートのうち、このアプリが"] * 2
+    view = next(view for view in server.views if view["displayName"] == title)
+    assert (view["description"], view["name"]) == ("Read this first.", "kept")
+    assert (view["spec"]["width"], view["spec"]["discussionThreads"]) == ("fixed", [{"id": "t1"}])
+    kinds = [block["type"] for block in view["spec"]["blocks"]]
+    assert kinds[at - 1 : at + 3] == ["heading", "a block of next year", "markdown-block", "markdown-block"]
+    new, theirs = (view["spec"]["blocks"][at + offset]["content"] for offset in (1, 2))
+    assert theirs.endswith("model b is ours.") and "model b is ours." not in new and "| JSTS |" in new
+    assert view["spec"]["blocks"][at]["metadata"] == {"x": None}
+    assert "Run Comparer" not in json.dumps(view["spec"])
     assert server.unknown == []
 
 

@@ -19,7 +19,15 @@ from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
 from jglue_app.ui.visitor import language, visitor_id
-from jglue_app.ui.wandb_push import KIND, Selection, may_share_key, operator_target, push_html, start_push
+from jglue_app.ui.wandb_push import (
+    KIND,
+    Selection,
+    may_share_key,
+    operator_target,
+    push_html,
+    start_offline,
+    start_push,
+)
 
 STOP_TIMEOUT_S = 30.0
 """How long the page waits for the end of a stopped push, which takes about a second: before its process is gone the run
@@ -43,6 +51,8 @@ class WandbPanel:
     entity: gr.Textbox
     key: gr.Textbox
     send: gr.Button
+    offline: gr.Button
+    """Writes copies on this machine; not there on a public server."""
     stop: gr.Button
     status: gr.HTML
 
@@ -50,6 +60,8 @@ class WandbPanel:
         """Listen to the buttons."""
         inputs: set[Block] = {self.what, self.project, self.entity, self.key, *self.inputs}
         self.send.click(errors_shown_in(self.status, self.push), inputs, [self.status, self.key], **FOLLOWS_JOB)
+        write = errors_shown_in(self.status, self.write_offline)
+        self.offline.click(write, inputs - {self.key}, self.status, **FOLLOWS_JOB)
         stop = stop_handler(self.state, KIND, push_html, STOP_TIMEOUT_S)
         self.stop.click(stop, None, self.status, **FOLLOWS_JOB)
 
@@ -59,6 +71,13 @@ class WandbPanel:
         selection = self.select(values, values[self.what] == "pair")
         project, entity, key = (str(values[c] or "") for c in (self.project, self.entity, self.key))
         job = start_push(self.state, visitor_id(request), selection, project, entity, key)
+        yield from self._follow(job, language(request))
+
+    def write_offline(self, request: gr.Request, values: Values) -> Iterator[Updates]:
+        """Start writing offline copies and follow that; the updates are those of `status`."""
+        selection = self.select(values, values[self.what] == "pair")
+        project, entity = (str(values[c] or "") for c in (self.project, self.entity))
+        job = start_offline(self.state, visitor_id(request), selection, project, entity)
         yield from self._follow(job, language(request))
 
     def follow_latest(self, request: gr.Request) -> Iterator[Updates]:
@@ -108,9 +127,12 @@ def build(
             project, entity, key = _fields(state, t, prefix)
         with gr.Row():
             send = gr.Button(t("wandb_go"), elem_id=f"{prefix}-wandb-go", scale=2)
+            offline = gr.Button(
+                t("wandb_offline"), elem_id=f"{prefix}-wandb-offline", scale=1, visible=not state.settings.public
+            )
             stop = gr.Button(t("stop"), elem_id=f"{prefix}-wandb-stop", scale=1)
         status = pane(f"{prefix}-wandb-status")
-    panel = WandbPanel(state, select, inputs, box, what, project, entity, key, send, stop, status)
+    panel = WandbPanel(state, select, inputs, box, what, project, entity, key, send, offline, stop, status)
     panel.connect()
     return panel
 

@@ -104,6 +104,13 @@ class LaunchedRun:
         """Wait until W&B shows the summary of the finished run; raises NetworkError if it does not."""
         wait.confirm_summary(self.path, payload)
 
+    def file_as(self, job_type: str, group: str) -> None:
+        """Set the job type and group of the finished run, which were not known when it began."""
+        with translated_errors(self._project):
+            stored: Any = wandb.Api().run(self.path)
+            stored.job_type, stored.group = job_type, group
+            stored.update()
+
     def correct_config(self, config: Mapping[str, Any]) -> None:
         """Set keys of the config of the finished run.
 

@@ -11,6 +11,7 @@ from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.wandb_sink.client.connection import TRY_LATER, api, translated_errors
 from jglue_app.wandb_sink.client.send import Lines
+from jglue_app.wandb_sink.membership import members_of, membership_of_run
 from jglue_app.wandb_sink.paths import RunPath, parse_run_path, path_of_job, project_path
 from jglue_app.wandb_sink.payload import COMPARISON, EVALUATION, FORMAT, PROTOCOLS_KEY, RUN_ARTIFACT, artifact_name
 
@@ -46,6 +47,7 @@ def _run_entry(run: Any, spec_id: str, summary: Mapping[str, Any]) -> dict[str, 
         "created": run.created_at,
         "state": run.state,
         "spec_id": spec_id,
+        "member_of": membership_of_run(run.config, run.group, run.tags or ()),
         "data_kind": run.config.get("data_kind", "official"),
         "summary": {key: value for key, value in summary.items() if key.startswith((f"{PROTOCOLS_KEY}/", "push/"))},
     }
@@ -58,8 +60,8 @@ def pull(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
         run = client.run(job["path"])
         if run.job_type == COMPARISON:
             comparison = parse_run_path(job["path"])
-            sides = (RunPath(comparison.entity, comparison.project, run.config[side]["run_id"]) for side in ("a", "b"))
-            runs = [client.run(str(side)) for side in sides]
+            paths = (RunPath(comparison.entity, comparison.project, id_) for id_ in members_of(run.config))
+            runs = [client.run(str(path)) for path in paths]
         else:
             runs = [run]
         return {"folders": [_download(client, side_run, Path(job["into"]), on_message) for side_run in runs]}

@@ -14,12 +14,12 @@ from typing import Any
 import wandb
 
 from jglue_app.child_process import OnMessage, ProgressMessage
-from jglue_app.errors import InputError
 from jglue_app.messages import Message
 from jglue_app.results import archive, marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
-from jglue_app.wandb_sink.client.connection import api, settings, translated_errors
+from jglue_app.wandb_sink.client.connection import settings, translated_errors
+from jglue_app.wandb_sink.client.existing import has_all, joined, reject_smaller, run_at_wandb, unchanged_result
 from jglue_app.wandb_sink.client.wait import (
     WaitLimit,
     confirm_summary,
@@ -29,6 +29,7 @@ from jglue_app.wandb_sink.client.wait import (
     wait_for_tables,
 )
 from jglue_app.wandb_sink.comparison_payload import check_common_items, comparison_payload
+from jglue_app.wandb_sink.grid_payload import in_grid
 from jglue_app.wandb_sink.paths import RunPath, path_of_job, project_path
 from jglue_app.wandb_sink.payload import MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
 from jglue_app.wandb_sink.run_payload import run_payload
@@ -38,8 +39,10 @@ Lines = Iterator[dict[str, Any]]
 
 
 def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
-    """Send one stored run: `{folder, protocol, group, replace, also, joined, entity, project, offline}` → as `send`.
+    """Send one stored run: `{folder, protocol, group, grid, replace, also, joined, unless_same, entity, project,
+    offline}` → as `send`.
 
+    With `unless_same` nothing is sent where W&B has all of it, which `unchanged` says. `grid` is `{name, levels}`.
     `also` are folders of runs that will be sent next, and `joined` is whether they will be compared: all of that is
     checked before the first run is sent.
     """
@@ -53,6 +56,8 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
         marks=marks.read(Path(job.get("marks") or store.path)),
         called=run_name.read_name(store.path),
     )
+    if grid := job.get("grid"):
+        payload = in_grid(payload, grid["name"], grid["levels"])
     others = [RunStore(Path(folder)) for folder in job.get("also", ())]
     payloads = [run_payload(other.data(), other.manifest(), job["protocol"]) for other in others]
     for other in others if job.get("joined") else ():
@@ -66,12 +71,15 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
             )
         )
     with translated_errors(path_of_job(job), offline):
-        existing = None if offline else _run_at_wandb(job, payload.id)
-        _reject_smaller(existing, payload, job)
+        existing = None if offline else run_at_wandb(job, payload.id)
+        reject_smaller(existing, payload, job)
+        payload = joined(payload, existing)
+        if job.get("unless_same") and has_all(existing, payload):
+            return unchanged_result(existing, payload)
         for following in payloads:
-            _reject_smaller(_run_at_wandb(job, following.id), following, job)
+            reject_smaller(run_at_wandb(job, following.id), following, job)
         on_message(_size_message(payload, store))
-        with open_run(payload, job, new=existing is None) as run:
+        with open_run(payload, job, existing) as run:
             return send(run, payload, store.path, offline, on_message)
 
 
@@ -87,33 +95,6 @@ def _size_message(payload: Payload, store: RunStore) -> ProgressMessage:
     )
 
 
-def _run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
-    """The W&B run with an id; None if there is none."""
-    client = api()
-    try:
-        return client.run(str(RunPath(str(job.get("entity") or client.default_entity), job["project"], id_)))
-    except wandb.errors.CommError as e:
-        if "could not find" in str(e).lower():
-            return None
-        raise
-
-
-def _reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> None:
-    """Raise InputError if a push would replace a run by a smaller part of it: runs of one spec have the same id for any
-    limit."""
-    n_stored = int(existing.summary.get("push/items") or 0) if existing is not None else 0
-    n_local = int(payload.summary["push/items"])
-    if n_stored > n_local and not job.get("replace"):
-        raise InputError(
-            "W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
-            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
-            "({run})",
-            there=n_stored,
-            here=n_local,
-            run=payload.name,
-        )
-
-
 def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
     """Send two stored runs side by side: `{a, b, protocol, links, entity, project, offline}` → as `send`."""
     offline = bool(job.get("offline"))
@@ -121,24 +102,27 @@ def push_comparison(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> 
     a, b = (RunStore(folder).data() for folder in folders)
     marked_a, marked_b = (marks.read(Path(job.get(f"marks_{side}") or job[side])) for side in "ab")
     payload = comparison_payload(a, b, job["protocol"], job["links"], (marked_a, marked_b))
-    with translated_errors(path_of_job(job), offline):
-        new = offline or _run_at_wandb(job, payload.id) is None
-        with open_run(payload, job, new=new) as run:
-            return send(run, payload, None, offline, on_message)
+    with (
+        translated_errors(path_of_job(job), offline),
+        open_run(payload, job, None if offline else run_at_wandb(job, payload.id)) as run,
+    ):
+        return send(run, payload, None, offline, on_message)
 
 
 @contextlib.contextmanager
-def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator[wandb.Run]:
+def open_run(payload: Payload, job: Mapping[str, Any], existing: Any) -> Iterator[wandb.Run]:
     """The W&B run of a payload, new or resumed; it is ended as failed if the body raises.
 
-    An existing run keeps its name, which users may have changed.
+    An existing run keeps its name, which users may have changed, and its group: a run is in one only, and another
+    comparison must not take it out of the first.
     """
+    new = existing is None
     run = wandb.init(
         entity=job.get("entity") or None,
         project=job["project"],
         id=payload.id,
         name=payload.name if new else None,
-        group=payload.group,
+        group=payload.group if new or not existing.group else None,
         job_type=payload.job_type,
         resume="allow",
         settings=settings(bool(job.get("offline"))),
@@ -148,6 +132,16 @@ def open_run(payload: Payload, job: Mapping[str, Any], *, new: bool) -> Iterator
     except BaseException:
         finish_failed(run)
         raise
+
+
+def push_payload(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
+    """Send a payload that is complete, without a folder: `{payload, entity, project, offline}` → as `send`."""
+    offline = bool(job.get("offline"))
+    payload = Payload.from_json(job["payload"])
+    with translated_errors(path_of_job(job), offline):
+        existing = None if offline else run_at_wandb(job, payload.id)
+        with open_run(payload, job, existing) as run:
+            return send(run, joined(payload, existing), None, offline, on_message)
 
 
 def run_path(run: wandb.Run) -> str:
@@ -192,7 +186,8 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, on_message: OnMe
     summary["push/state"] = "sending"
     other_tags = [tag for tag in run.tags or () if tag not in ("unfinished", *PROTOCOLS)]
     run.tags = tuple(dict.fromkeys((*other_tags, *payload.tags)))
-    config.update(payload.config, allow_val_change=True)
+    joins = {key: list(ids) for key, ids in payload.joins.items()}
+    config.update({**payload.config, **joins}, allow_val_change=True)
     _delete_old_keys(summary, payload)
     for name in payload.uses:
         if not offline:
@@ -250,7 +245,7 @@ def follow(job: Mapping[str, Any], on_message: OnMessage, lines: Lines) -> dict[
     payload = Payload(job["id"], job["name"], job["job_type"], job.get("group"), tuple(job["tags"]), job["config"], {})
     with (
         translated_errors(path_of_job(job)),
-        open_run(payload, job, new=_run_at_wandb(job, payload.id) is None) as run,
+        open_run(payload, job, run_at_wandb(job, payload.id)) as run,
     ):
         run.tags = tuple(dict.fromkeys((*(run.tags or ()), *payload.tags)))
         config: Any = run.config

@@ -75,6 +75,7 @@ def _actions() -> dict[str, Action]:
     return {
         "push": send.push,
         "compare": send.push_comparison,
+        "payload": send.push_payload,
         "follow": send.follow,
         "standings": read.standings,
         "pull": read.pull,

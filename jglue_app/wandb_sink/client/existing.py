@@ -1,0 +1,70 @@
+"""In the worker process: the W&B run that a push updates, as it is there before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import wandb
+
+from jglue_app.errors import InputError
+from jglue_app.wandb_sink import membership
+from jglue_app.wandb_sink.client.connection import api
+from jglue_app.wandb_sink.grid_payload import FACTORS
+from jglue_app.wandb_sink.paths import RunPath
+from jglue_app.wandb_sink.payload import EVALUATION, Payload
+
+
+def run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
+    """The W&B run with an id; None if there is none."""
+    client = api()
+    try:
+        return client.run(str(RunPath(str(job.get("entity") or client.default_entity), job["project"], id_)))
+    except wandb.errors.CommError as e:
+        if "could not find" in str(e).lower():
+            return None
+        raise
+
+
+def reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> None:
+    """Raise InputError if a push would replace a run by a smaller part of it: runs of one spec have the same id for any
+    limit."""
+    n_stored = int(existing.summary.get("push/items") or 0) if existing is not None else 0
+    n_local = int(payload.summary["push/items"])
+    if n_stored > n_local and not job.get("replace"):
+        raise InputError(
+            "W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
+            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
+            "({run})",
+            there=n_stored,
+            here=n_local,
+            run=payload.name,
+        )
+
+
+def joined(payload: Payload, existing: Any) -> Payload:
+    """The payload, with the comparisons and grids to which the W&B run belongs already."""
+    if existing is None:
+        return payload
+    before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
+    config = payload.config
+    if payload.job_type == EVALUATION and isinstance(levels := existing.config.get(FACTORS), dict):
+        config = config | {FACTORS: {**levels, **config.get(FACTORS, {})}}
+    return replace(payload, joins=membership.united(before, payload.joins), config=config)
+
+
+def has_all(existing: Any, payload: Payload) -> bool:
+    """Whether a W&B run has all that a payload would send."""
+    if existing is None or existing.summary.get("push/state") != "complete":
+        return False
+    lists = all(existing.config.get(key) == list(ids) for key, ids in payload.joins.items())
+    return lists and existing.summary.get("push/digest") == payload.digest and set(payload.tags) <= set(existing.tags)
+
+
+def unchanged_result(existing: Any, payload: Payload) -> dict[str, Any]:
+    """The result of a push that has nothing to send; as that of `send`."""
+    rows = {key: len(table.rows) for key, table in payload.tables.items()}
+    path = str(RunPath(existing.entity, existing.project, existing.id))
+    sent = {"id": existing.id, "path": path, "url": existing.url or "", "tables": rows, "unchanged": True}
+    return sent | {"scalars": len(payload.summary), "offline": "", "name": existing.name or ""}
