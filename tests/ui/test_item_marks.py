@@ -23,7 +23,7 @@ from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.comparison import Pair, item_html, item_list_value
 from jglue_app.wandb_sink.login import Target
-from jglue_app.wandb_sink.push_run import _job
+from jglue_app.wandb_sink.push_run import push_job
 from tests.ui.test_state import Make, make, name_of, public, state
 
 __all__ = ("make", "public", "state")
@@ -97,7 +97,7 @@ def test_marks_on_a_run_that_came_with_the_application_are_in_what_the_command_l
     rows = [json.loads(line) for line in rows_file.read_text("utf-8").splitlines()]
     assert [(row["item_id"], row["note"]) for row in rows if row["note"]] == [(id_, "犬")]
     target = Target("e", "p")
-    own, visitors = (_job(folder, "official", target, runs_dir) for runs_dir in (settings.runs_dir, None))
+    own, visitors = (push_job(folder, "official", target, runs_dir) for runs_dir in (settings.runs_dir, None))
     assert marks.read(Path(own["marks"])) == {("jnli", id_): ItemMarks(("star",), "犬")}
     assert marks.read(Path(visitors["marks"])) == {}
     # A run that was made here has them in its own folder.
