@@ -12,7 +12,9 @@ import pytest
 from jglue_app.scoring.design import design_of
 from jglue_app.scoring.effect_types import EffectFactor, GridScores, MetricEffects
 from jglue_app.scoring.effects import metric_effects
+from jglue_app.scoring.grid_intervals import within
 from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.types import Estimate
 
 MODEL = EffectFactor("model", "model", ("a", "b"), False)
 STYLE = EffectFactor("style", "prompt", ("x", "y", "z", "w"), True)
@@ -173,6 +175,17 @@ def test_an_interval_over_items_is_that_of_their_mean() -> None:
     half = 2.5705818366147395 * float(np.std(right[0], ddof=1)) / math.sqrt(6)  # t.ppf(.975, 5)
     mean = effects.levels["model"][0].mean
     assert (mean.value, mean.low, mean.high) == pytest.approx((4 / 6, 4 / 6 - half, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [(0.5, -0.2, 1.3, (0.0, 1.0)), (-0.05, -0.2, 0.1, (-0.05, 0.1)), (1.1, 0.9, 1.2, (0.9, 1.1))],
+)
+def test_an_interval_ends_where_the_metric_does_and_holds_its_value(
+    value: float, low: float, high: float, expected: tuple[float, float]
+) -> None:
+    found = within(Estimate(value, low, high, 9), (0.0, 1.0))
+    assert (found.value, found.low, found.high) == (value, *expected)
 
 
 def test_a_factor_is_no_replicate_of_itself() -> None:
