@@ -87,8 +87,7 @@ def test_omega_squared_is_the_formula_of_hays() -> None:
 
 
 def test_means_of_levels_of_an_unbalanced_grid_are_least_squares_means() -> None:
-    """Coefficients of `ols("y ~ C(model,Sum) + C(style,Sum) + C(shots,Sum)", data)` of statsmodels 0.15, with VALUES in
-    the order x, y, z, w of its styles' names."""
+    """Of the model with interactions, which every two levels together determine here."""
     effects = effects_of([MODEL, STYLE, SHOTS], UNBALANCED, exactly(VALUES))
     columns = np.array(
         [
@@ -97,13 +96,14 @@ def test_means_of_levels_of_an_unbalanced_grid_are_least_squares_means() -> None
             for row in UNBALANCED
         ]
     )
-    middle, a, one, *styles = np.linalg.lstsq(columns, np.array(VALUES), rcond=None)[0]
+    a, one, styles = columns[:, 1:2], columns[:, 2:3], columns[:, 3:]
+    columns = np.hstack([columns, a * one, a * styles, one * styles])
+    middle, a, one, *styles = np.linalg.lstsq(columns, np.array(VALUES), rcond=None)[0][:6]
     assert means(effects, "model") == pytest.approx({"a": middle + a, "b": middle - a})
     assert means(effects, "shots") == pytest.approx({"1": middle + one, "2": middle - one})
     assert means(effects, "style") == pytest.approx(
         dict(zip("xyz", middle + np.array(styles), strict=True)) | {"w": middle - sum(styles)}
     )
-    assert (middle, a, one) == pytest.approx((0.554625, -0.037875, -0.003375))
 
 
 def test_shares_and_means_of_a_balanced_grid_by_hand() -> None:
