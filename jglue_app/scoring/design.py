@@ -37,6 +37,8 @@ class Design:
     means: dict[str, Floats] = field(default_factory=dict)
     """Factor → weights of the runs in the least-squares mean of each level, shape (levels, runs); NaN where the runs do
     not tell it from other factors."""
+    interacting: frozenset[str] | None = None
+    """The factors whose means are of the model with interactions; None before that is known."""
     means_without: dict[str, list[dict[str, Floats]]] = field(default_factory=dict)
     """Replicate factor → the same `means` without the runs of each of its levels."""
 
@@ -62,6 +64,8 @@ def design_of(factors: Sequence[EffectFactor], rows: Sequence[Levels]) -> Design
     design.full = _orthonormal(np.hstack([one, *columns.values()]))
     everything = np.ones(len(rows), dtype=bool)
     design.means = _level_means(design, everything)
+    whole = _means_of_model(design, everything, pairs=True)
+    design.interacting = frozenset(name for name, weights in whole.items() if np.isfinite(weights).all())
     for factor in design.factors:
         if factor.replicate:
             kept = [np.array([row.get(factor.name) != level for row in rows]) for level in factor.levels]
@@ -111,31 +115,40 @@ def _beyond(columns: Floats, others: Floats) -> Floats:
 
 
 def _level_means(design: Design, keep: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Weights of the runs in the least-squares mean of every level, of an additive model over some of the runs; runs
-    that are left out have the weight 0."""
+    """Weights of the runs in the least-squares mean of every level, over some of the runs; runs that are left out have
+    the weight 0. They are of the model with interactions where that determines all means of a factor, so that they are
+    means of runs; else, as where combinations are missing, of the additive model."""
+    additive, whole = (_means_of_model(design, keep, pairs=pairs) for pairs in (False, True))
+    return {
+        factor.name: _chosen(factor, design, whole[factor.name], additive[factor.name]) for factor in design.factors
+    }
+
+
+def _chosen(factor: EffectFactor, design: Design, whole: Floats, additive: Floats) -> Floats:
+    """The weights of one factor. Without the runs of a level they are of the same model as with them."""
+    if design.interacting is None:
+        return whole if np.isfinite(whole).all() else additive
+    return whole if factor.name in design.interacting else additive
+
+
+def _means_of_model(design: Design, keep: NDArray[np.bool_], *, pairs: bool) -> dict[str, Floats]:
+    """The weights of all factors under one model; NaN where it does not determine a mean."""
     rows = [row for row, kept in zip(design.rows, keep, strict=True) if kept]
     found = {factor.name: np.full((len(factor.levels), len(keep)), np.nan) for factor in design.factors}
     if not rows:
         return found
-    columns, width = [np.ones((len(rows), 1))], 1
-    places: dict[str, tuple[list[str], int]] = {}
-    for factor in design.factors:
-        there = {row.get(factor.name) for row in rows}
-        levels = [level for level in factor.levels if level in there]
-        coded = _coded(levels, [row.get(factor.name) for row in rows]) if len(levels) > 1 else np.empty((len(rows), 0))
-        columns.append(coded)
-        places[factor.name] = (levels, width)
-        width += coded.shape[1]
-    matrix = np.hstack(columns)
+    there = {
+        f.name: [level for level in f.levels if any(row.get(f.name) == level for row in rows)] for f in design.factors
+    }
+    codes = {f.name: np.array([_code(there[f.name], row.get(f.name)) for row in rows]) for f in design.factors}
+    matrix = _with_products([codes[name] for name in design.names], len(rows), pairs=pairs)
     inverse = np.linalg.pinv(matrix, rcond=TOLERANCE)
     projection = inverse @ matrix
     for factor in design.factors:
-        levels, start = places[factor.name]
-        middle = _middle(factor, design.factors, rows, places, width)
-        for level in levels:
-            wanted = middle.copy()
-            if len(levels) > 1:
-                wanted[start : start + len(levels) - 1] = _coded(levels, [level])[0]
+        middle = _middle(factor, design, rows, there)
+        for level in there[factor.name]:
+            parts = {**middle, factor.name: _code(there[factor.name], level)}
+            wanted = _with_products([parts[name][None, :] for name in design.names], 1, pairs=pairs)[0]
             # What the runs do not determine is not in the space of their rows.
             if np.abs(wanted @ projection - wanted).max() < 1e-6:
                 place = factor.levels.index(level)
@@ -144,24 +157,29 @@ def _level_means(design: Design, keep: NDArray[np.bool_]) -> dict[str, Floats]:
     return found
 
 
+def _code(levels: Sequence[str], value: str | None) -> Floats:
+    """Columns of one factor for one level; for none of them its mean."""
+    return _coded(levels, [value])[0]
+
+
+def _with_products(columns: Sequence[Floats], count: int, *, pairs: bool) -> Floats:
+    """A column of ones, those of every factor, and with `pairs` the products of every two factors."""
+    found = [np.ones((count, 1)), *columns]
+    for one, other in itertools.combinations(columns, 2) if pairs else ():
+        found.append((one[:, :, None] * other[:, None, :]).reshape(count, -1))
+    return np.hstack(found)
+
+
 def _middle(
-    factor: EffectFactor,
-    factors: Sequence[EffectFactor],
-    rows: Sequence[Levels],
-    places: Mapping[str, tuple[list[str], int]],
-    width: int,
-) -> Floats:
-    """The columns of a run with the mean of every other factor: over the levels with which a factor can go together, as
-    there is no seed of examples without examples."""
-    middle = np.zeros(width)
-    middle[0] = 1.0
+    factor: EffectFactor, design: Design, rows: Sequence[Levels], there: Mapping[str, Sequence[str]]
+) -> dict[str, Floats]:
+    """The columns of the mean of every factor: over the levels with which one factor can go together, as there is no
+    seed of examples without examples."""
     concerned = [row for row in rows if row.get(factor.name) is not None]
-    if len(concerned) == len(rows):  # All levels: their columns add up to 0.
-        return middle
-    for other in factors:
-        levels, start = places[other.name]
+    found = {}
+    for other in design.factors:
+        levels = there[other.name]
         beside = {row.get(other.name) for row in concerned}
-        if other.name != factor.name and len(levels) > 1 and beside != {None}:
-            coded = _coded(levels, [level for level in levels if level in beside])
-            middle[start : start + len(levels) - 1] = coded.mean(axis=0)
-    return middle
+        chosen = [level for level in levels if level in beside]
+        found[other.name] = _coded(levels, chosen or [None]).mean(axis=0)
+    return found

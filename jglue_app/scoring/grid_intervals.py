@@ -60,7 +60,9 @@ def _t_quantile(df: float) -> float:
 
 
 def within(estimate: Estimate, bounds: tuple[float, float]) -> Estimate:
-    """An estimate whose interval has no values that the metric does not have."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
+    """An estimate whose interval has no values that the metric does not have; a mean of the additive model may itself
+    be one where combinations are missing, and stays as it is."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
         return estimate
-    return Estimate(estimate.value, max(bounds[0], estimate.low), min(bounds[1], estimate.high), estimate.n)
+    return Estimate(value, min(value, max(bounds[0], low)), max(value, min(bounds[1], high)), estimate.n)

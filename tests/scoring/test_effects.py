@@ -12,7 +12,9 @@ import pytest
 from jglue_app.scoring.design import design_of
 from jglue_app.scoring.effect_types import EffectFactor, GridScores, MetricEffects
 from jglue_app.scoring.effects import metric_effects
+from jglue_app.scoring.grid_intervals import within
 from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.types import Estimate
 
 MODEL = EffectFactor("model", "model", ("a", "b"), False)
 STYLE = EffectFactor("style", "prompt", ("x", "y", "z", "w"), True)
@@ -85,8 +87,7 @@ def test_omega_squared_is_the_formula_of_hays() -> None:
 
 
 def test_means_of_levels_of_an_unbalanced_grid_are_least_squares_means() -> None:
-    """Coefficients of `ols("y ~ C(model,Sum) + C(style,Sum) + C(shots,Sum)", data)` of statsmodels 0.15, with VALUES in
-    the order x, y, z, w of its styles' names."""
+    """Of the model with interactions, which every two levels together determine here."""
     effects = effects_of([MODEL, STYLE, SHOTS], UNBALANCED, exactly(VALUES))
     columns = np.array(
         [
@@ -95,13 +96,14 @@ def test_means_of_levels_of_an_unbalanced_grid_are_least_squares_means() -> None
             for row in UNBALANCED
         ]
     )
-    middle, a, one, *styles = np.linalg.lstsq(columns, np.array(VALUES), rcond=None)[0]
+    a, one, styles = columns[:, 1:2], columns[:, 2:3], columns[:, 3:]
+    columns = np.hstack([columns, a * one, a * styles, one * styles])
+    middle, a, one, *styles = np.linalg.lstsq(columns, np.array(VALUES), rcond=None)[0][:6]
     assert means(effects, "model") == pytest.approx({"a": middle + a, "b": middle - a})
     assert means(effects, "shots") == pytest.approx({"1": middle + one, "2": middle - one})
     assert means(effects, "style") == pytest.approx(
         dict(zip("xyz", middle + np.array(styles), strict=True)) | {"w": middle - sum(styles)}
     )
-    assert (middle, a, one) == pytest.approx((0.554625, -0.037875, -0.003375))
 
 
 def test_shares_and_means_of_a_balanced_grid_by_hand() -> None:
@@ -173,6 +175,17 @@ def test_an_interval_over_items_is_that_of_their_mean() -> None:
     half = 2.5705818366147395 * float(np.std(right[0], ddof=1)) / math.sqrt(6)  # t.ppf(.975, 5)
     mean = effects.levels["model"][0].mean
     assert (mean.value, mean.low, mean.high) == pytest.approx((4 / 6, 4 / 6 - half, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [(0.5, -0.2, 1.3, (0.0, 1.0)), (-0.05, -0.2, 0.1, (-0.05, 0.1)), (1.1, 0.9, 1.2, (0.9, 1.1))],
+)
+def test_an_interval_ends_where_the_metric_does_and_holds_its_value(
+    value: float, low: float, high: float, expected: tuple[float, float]
+) -> None:
+    found = within(Estimate(value, low, high, 9), (0.0, 1.0))
+    assert (found.value, found.low, found.high) == (value, *expected)
 
 
 def test_a_factor_is_no_replicate_of_itself() -> None:
