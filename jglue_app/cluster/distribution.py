@@ -74,7 +74,7 @@ class Distribution:
 
     def events(self) -> Iterator[Event]:
         """Notices and records, each record once it is stored."""
-        began, told = time.monotonic(), False
+        seen, told = time.monotonic(), False
         try:
             while self._subsets.parts and not self._should_stop():
                 self._scale()
@@ -84,10 +84,13 @@ class Distribution:
                     return
                 for happened in self._workers.happenings(LOOK_S):
                     yield from self._handle(happened)
-                starting = all(worker.state == "starting" for worker in self._workers.all)
-                if starting and not told and time.monotonic() - began > WAIT_NOTICE_S:
-                    told = True
-                    yield self._notice(self._waiting_notice())
+                if any(worker.state != "starting" for worker in self._workers.all):
+                    seen, told = time.monotonic(), False
+                elif time.monotonic() - seen > WAIT_NOTICE_S:
+                    self._workers.require_machines()
+                    if not told:
+                        told = True
+                        yield self._notice(self._waiting_notice())
             if self._should_stop():
                 yield from self._end_early()
         finally:

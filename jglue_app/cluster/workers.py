@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 from jglue_app.cluster import worker as worker_module
 from jglue_app.cluster.batches import Part
+from jglue_app.cluster.connection import node_sizes
 from jglue_app.cluster.jobs import Job, Reply
 from jglue_app.cluster.options import WorkerSize
-from jglue_app.errors import ModelError, first_line
+from jglue_app.errors import ModelError, NetworkError, first_line
 from jglue_app.types import ModelInfo, ModelSpec, Prompt
 
 
@@ -94,6 +95,14 @@ class Workers:
         """End all of them."""
         for worker in list(self.all):
             self.remove(worker)
+
+    def require_machines(self) -> None:
+        """Raise NetworkError where nothing is left on which a worker could start."""
+        if not node_sizes(self._ray):
+            raise NetworkError(
+                "No machine of the Ray cluster is left. What was answered is kept: start the same command again to go "
+                "on."
+            )
 
     def happenings(self, timeout_s: float) -> Iterator[Happened]:
         """What has happened, waiting for it at most so long.

@@ -53,6 +53,7 @@ class Killer:
         """Kill one if it is time for it."""
         if self.deaths < self.most and time.monotonic() >= self._next and self.kill():
             self.deaths += 1
+            print(f"death {self.deaths}", flush=True)
             self._next = time.monotonic() + self._moments.uniform(*PAUSE_S)
 
 
