@@ -10,6 +10,8 @@ import torch
 import transformers
 from torch import nn
 
+from jglue_app.backends.hf.engine import kv_cache
+from jglue_app.backends.hf.engine.decode_step import DecodeStep
 from jglue_app.backends.hf.engine.equivalence import ReferenceModel
 from jglue_app.backends.hf.engine.fused_layers import fuse_layers
 from jglue_app.backends.hf.engine.fused_modules import fuse_modules
@@ -116,3 +118,31 @@ def test_a_layer_with_other_code_is_left_as_it_is() -> None:
 
     layer.__class__ = Clamped
     assert fused_layers(model) == 1
+
+
+@pytest.mark.parametrize("copied", [0, 128])
+@torch.inference_mode()
+def test_decoding_into_added_slots_and_after_rows_were_dropped_gives_the_models_own_results(
+    copied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kv_cache, "MAX_COPIED_PREFIX", copied)
+    monkeypatch.setattr(kv_cache, "SLOTS", 2)
+    model = model_of("gemma3")
+    prefix, branches = TOKENS[:9], [TOKENS[9:30], [*TOKENS[9:20], 5, 6], TOKENS[20:28]]
+    rows = [[*prefix, *branch] for branch in branches]
+    expected = [model(input_ids=torch.tensor([row])).logits[0, -1].log_softmax(-1) for row in rows]
+    packed = PackedModel(model, ReferenceModel(model, None), screen=False)
+    _, _, prefix_kv = packed.prefill([build_trie([prefix])], keep=True)
+    generated = 5
+    tries = [build_trie([branch[:-generated] for branch in branches[:2]]), build_trie([branches[2][:-generated]])]
+    _, _, kv = packed.prefill(tries, prefix_kv, len(prefix), keep=True)
+    cache = kv_cache.DecodeCache.allocate(tries, prefix_kv, len(prefix), packed.device)
+    cache.write_prefill(0, [len(trie.tokens) for trie in tries], kv, 30)
+    alive = [0, 1, 2]
+    for k in range(generated):
+        if k == 3:
+            cache, alive = cache.select_rows([1, 2]), [1, 2]
+        tokens = [branches[row][len(branches[row]) - generated + k] for row in alive]
+        states = packed.decode(tokens, DecodeStep(cache, list(range(len(alive))), [k] * len(alive)))
+    got = torch.cat(list(packed._head.logits(states)), dim=-1).log_softmax(-1)
+    assert torch.allclose(got, torch.stack([expected[row] for row in alive]), atol=2e-5)

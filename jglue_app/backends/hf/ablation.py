@@ -29,7 +29,7 @@ class Optimizations:
     prepacking: bool = True
     """Reorder weights once into the layout of the processor's matrix library."""
     fusion: bool = True
-    """Make activations part of the products before them, and norms fewer passes over memory."""
+    """Make activations part of the products before them, and norms and layers fewer operations."""
     batching: bool = True
     """Attend to all short sequences of a pass in a few calls, instead of one for each of them."""
 
