@@ -46,7 +46,7 @@ def in_grid(payload: Payload, name: str, levels: Levels) -> Payload:
         name: of the grid.
         levels: factor → level; what does not concern the run is left out.
     """
-    values = {factor: _number(level) for factor, level in levels.items() if level is not None}
+    values = {factor: _number(level) for factor, level in sorted(levels.items()) if level is not None}
     return replace(
         payload,
         group=name,

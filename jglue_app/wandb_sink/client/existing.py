@@ -50,7 +50,8 @@ def joined(payload: Payload, existing: Any) -> Payload:
     before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
     config = payload.config
     if payload.job_type == EVALUATION and isinstance(levels := existing.config.get(FACTORS), dict):
-        config = config | {FACTORS: {**levels, **config.get(FACTORS, {})}}
+        # The client keeps no order of keys, and the checksum of a payload has one.
+        config = config | {FACTORS: dict(sorted({**levels, **config.get(FACTORS, {})}.items()))}
     return replace(payload, joins=membership.united(before, payload.joins), config=config)
 
 
