@@ -12,10 +12,11 @@ runs even if nothing else did. The covariance Σ of the scores over samples of i
 That is taken off, and shown as a share of its own. No share is below 0, or above what the items leave of the whole.
 
 **Means of levels** are least-squares means: as if every combination of the other factors' levels had been run equally
-often; of the model with interactions of two factors, or of the additive one where combinations are missing. Their intervals cover two things: other items (wᵀΣw for weights w of the runs), and other
-wordings and seeds than those of the grid, by leaving out one level of each replicate factor at a time (jackknife; Efron
-and Tibshirani 1993, section 11.2) less the noise of items in that. Formats, numbers of examples and other settings are
-taken as they are. The degrees of freedom are Satterthwaite's (1946).
+often; of the model with interactions of two factors, or of the additive one where combinations are missing. Their
+intervals cover two things: other items (wᵀΣw for weights w of the runs), and other wordings and seeds than those of the
+grid, by leaving out one level of each replicate factor at a time (jackknife; Efron and Tibshirani 1993, section 11.2)
+less the noise of items in that. Formats, numbers of examples and other settings are taken as they are. The degrees of
+freedom are Satterthwaite's (1946).
 """
 
 from __future__ import annotations
