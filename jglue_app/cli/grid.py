@@ -12,8 +12,10 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.cli.options import DeviceOption, JsonOption, MemoryOption, RunsOption, settings_of
 from jglue_app.cli.paying import YesOption, approved_grid
+from jglue_app.cli.ray_options import RayCpusOption, RayOption, RayWorkersOption, ray_options
 from jglue_app.cli.runs import stop_on_signal, tell_failure
 from jglue_app.cli.tables import print_json, print_lines, print_parts
+from jglue_app.cluster import RayOptions, over_workers
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import GridEstimate, estimate_grid
@@ -51,12 +53,16 @@ def grid(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     runs_dir: RunsOption = None,
+    ray: RayOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run every combination of several settings (a TOML file), and say what each of them moves: means, shares of
     variance, and how far each model's score depends on how it is asked. The same command again goes on where it
     stopped; what is complete is not run again."""
     settings = settings_of(runs_dir, memory)
+    over = ray_options(ray, ray_workers, ray_cpus, device)
     if protocol is not None:
         get_protocol(protocol)
     if file is None:
@@ -68,7 +74,7 @@ def grid(
         show_effects(file, settings, protocol, as_json=as_json)
         return
     raise typer.Exit(
-        _run(Path(file), settings, device, protocol, budget or None, dry_run=dry_run, yes=yes, as_json=as_json)
+        _run(Path(file), settings, device, protocol, budget or None, over, dry_run=dry_run, yes=yes, as_json=as_json)
     )
 
 
@@ -94,6 +100,7 @@ def _run(
     device: str,
     protocol: str | None,
     budget: float | None,
+    over: RayOptions | None,
     *,
     dry_run: bool,
     yes: bool,
@@ -112,7 +119,10 @@ def _run(
             view.say(sentence)
         given = budget if budget is not None else planned.grid.budget
         allowed = approved_grid(estimate, view, budget=given, yes=yes)
-        execute = one_after_other(settings, pool, stop.is_set, budget=allowed, failures=failures)
+        if over is None:
+            execute = one_after_other(settings, pool, stop.is_set, budget=allowed, failures=failures)
+        else:
+            execute = over_workers(settings, pool, over, stop.is_set, failures=failures)
         finished, out_of_budget = 0, False
         for event in run_grid(planned, settings, execute, estimate.left):
             view.show(event)

@@ -1,4 +1,4 @@
-"""The items of runs, answered by several processes or machines: `--ray` of `run` and `compare`.
+"""The items of runs, answered by several processes or machines: `--ray` of `run`, `compare` and `grid`.
 
 Each worker is a Ray actor that keeps models loaded. It is sent batches of prompts and gives back records, which only
 this process (the driver) stores: a record whose worker dies before it arrives is answered again, and one that has
@@ -20,10 +20,11 @@ worker before its first batch.
 | `workers` | the actors as the driver sees them: started, sent jobs, lost |
 | `subsets` | what is left of runs, and the run folders, which only this process writes |
 | `distribution` | the items of plans, over workers |
-| `runs` | runs from beginning to end, with the events of `runs.runner` |
+| `runs`, `grid_runs` | runs from beginning to end, with the events of `runs.runner`; those of a grid |
 """
 
+from jglue_app.cluster.grid_runs import over_workers
 from jglue_app.cluster.options import RayOptions
 from jglue_app.cluster.runs import run_plans_on_ray
 
-__all__ = ["RayOptions", "run_plans_on_ray"]
+__all__ = ["RayOptions", "over_workers", "run_plans_on_ray"]

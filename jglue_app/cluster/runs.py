@@ -56,7 +56,7 @@ def run_plans_on_ray(
         RunBusyError: another process writes to one of the runs.
         StoreError: a run folder cannot be written.
     """
-    _refuse_servers(plans)
+    refuse_servers(plans)
     stores = {id(p): RunStore.of(settings.runs_dir, p.spec) for _, p in plans}
     yield from repair_notices(plans, stores)
     subsets = open_subsets(plans, stores)
@@ -77,8 +77,8 @@ def run_plans_on_ray(
     yield from end_of_runs(plans, pool, stores, sessions, before, should_stop)
 
 
-def _refuse_servers(plans: SidedPlans) -> None:
-    """A model on a server needs no cluster, and what it costs is counted in one process."""
+def refuse_servers(plans: SidedPlans) -> None:
+    """Raise InputError for a model on a server: it needs no cluster, and what it costs is counted in one process."""
     for _, plan in plans:
         if plan.spec.model.backend in SERVERS:
             raise InputError(

@@ -159,8 +159,8 @@ def _means_of_model(design: Design, keep: NDArray[np.bool_], *, pairs: bool) -> 
 
 def _code(levels: Sequence[str], value: str | None) -> Floats:
     """Columns of one factor for one level; for none of them its mean."""
-    column: Floats = _coded(levels, [value])[0]
-    return column
+    coded: Floats = _coded(levels, [value])[0]
+    return coded
 
 
 def _with_products(columns: Sequence[Floats], count: int, *, pairs: bool) -> Floats:

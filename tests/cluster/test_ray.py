@@ -14,10 +14,10 @@ import pytest
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.backends.scripted import ScriptedBackend
-from jglue_app.cluster import RayOptions, distribution, run_plans_on_ray
+from jglue_app.cluster import RayOptions, distribution, over_workers, run_plans_on_ray
 from jglue_app.cluster.connection import connected
 from jglue_app.cluster.worker import process_facts
-from jglue_app.errors import InputError, ModelNotFoundError, RunBusyError
+from jglue_app.errors import InputError, JglueAppError, ModelNotFoundError, RunBusyError
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import run_plan
@@ -139,3 +139,19 @@ def _actors() -> list[str]:
         with contextlib.suppress(psutil.Error):
             found += [name for name in process.cmdline()[:1] if name.startswith("ray::Worker")]
     return found
+
+
+def test_a_grid_runs_over_workers_and_a_run_that_cannot_be_made_stops_no_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    models = [table(tmp_path / f"{n}.jsonl") for n in range(3)]
+    plans = [planned(settings, model, ["jnli"], limit=5) for model in models]
+    models[1].unlink()
+    failures: list[JglueAppError] = []
+    with ModelPool(settings, device="cpu") as pool:
+        events = list(over_workers(settings, pool, OPTIONS, failures=failures)(plans))
+    assert [plans.index(plan) for plan in plans if sorted(written(settings, plan)) == sorted(wanted(plan))] == [0, 2]
+    assert [failure.message for failure in failures if "1.jsonl" in failure.message] == [f.message for f in failures]
+    assert len(failures) == 1
+    assert sum(event.kind == "done" for event in events) == 2
+    assert any(event.kind == "notice" and "1.jsonl" in event.message for event in events)
