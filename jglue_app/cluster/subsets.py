@@ -29,6 +29,7 @@ class Subset:
 
     open: OpenSubset
     part: Part
+    run_id: str
     run: SubsetRun | None = None
     """Once it has been begun."""
     _engines: set[tuple[object, ...]] = field(default_factory=set)
@@ -74,14 +75,21 @@ class Subsets:
     def __init__(self, subsets: Sequence[OpenSubset], sessions: Mapping[int, Session]) -> None:
         self._sessions = sessions
         parts = [Part(subset.plan.spec.model, len(subset.plan.items[subset.name])) for subset in subsets]
-        self._left = {id(part): Subset(subset, part) for subset, part in zip(subsets, parts, strict=True)}
+        run_ids = {id(subset.plan): subset.plan.spec.spec_id for subset in subsets}
+        self._left = {
+            id(part): Subset(subset, part, run_ids[id(subset.plan)])
+            for subset, part in zip(subsets, parts, strict=True)
+        }
         self._writers: dict[str, tuple[RunWriter, contextlib.ExitStack]] = {}
         """Run id → the writer that holds its folder."""
 
     @property
     def parts(self) -> list[Part]:
-        """What is left of each."""
-        return [subset.part for subset in self._left.values()]
+        """What is left of each; where plans are of one run, of the first: what it answers, the others need not."""
+        parts: dict[tuple[str, str], Part] = {}
+        for subset in self._left.values():
+            parts.setdefault((subset.run_id, subset.open.name), subset.part)
+        return list(parts.values())
 
     @property
     def first(self) -> OpenSubset:
@@ -105,10 +113,10 @@ class Subsets:
         """
         side, plan, name = subset.open
         session = self._sessions[id(plan)]
-        if plan.spec.spec_id not in self._writers:
+        if subset.run_id not in self._writers:
             stack = contextlib.ExitStack()
-            self._writers[plan.spec.spec_id] = stack.enter_context(session.store.writing()), stack
-        subset.run = SubsetRun.begin(side, plan, name, session, self._writers[plan.spec.spec_id][0])
+            self._writers[subset.run_id] = stack.enter_context(session.store.writing()), stack
+        subset.run = SubsetRun.begin(side, plan, name, session, self._writers[subset.run_id][0])
         if subset.run.remaining:
             return True
         self.finish(subset)
@@ -117,9 +125,8 @@ class Subsets:
     def finish(self, subset: Subset) -> None:
         """Nothing is left of a subset; with the last one of a run its folder is given free."""
         del self._left[id(subset.part)]
-        run_id = subset.open.plan.spec.spec_id
-        if all(other.open.plan.spec.spec_id != run_id for other in self._left.values()):
-            self._writers.pop(run_id)[1].close()
+        if all(other.run_id != subset.run_id for other in self._left.values()):
+            self._writers.pop(subset.run_id)[1].close()
 
     def close(self) -> None:
         """Give all folders free; what was appended is made durable."""

@@ -157,3 +157,11 @@ def test_a_grid_runs_over_workers_and_a_run_that_cannot_be_made_stops_no_other(
     assert len(failures) == 1
     assert sum(event.kind == "done" for event in events) == 2
     assert any(event.kind == "notice" and "1.jsonl" in event.message for event in events)
+
+
+def test_plans_of_one_run_answer_each_item_once(settings: Settings, tmp_path: Path) -> None:
+    model = table(tmp_path / "table.jsonl", seconds=0.02)
+    plans = [planned(settings, model, ["jnli"], limit=limit) for limit in (20, 8, 20)]
+    events = list(over(settings, plans))
+    assert sum(event.record is not None for event in events) == plans[0].total == 20
+    assert sorted(written(settings, plans[0])) == sorted(wanted(plans[0]))

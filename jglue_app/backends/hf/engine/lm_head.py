@@ -61,7 +61,8 @@ class LMHead:
         self._bias: torch.Tensor | None = layer.bias
         self._product = product_of(self._weight)
         self._screens = self._bias is None and _can_screen(self._weight, screen)
-        # The rule by which the screen finds the best token, whether it runs or not.
+        # The rule by which the screen finds the best token, whether it runs or not. What is scored in full because a
+        # repetition penalty or a cap comes after the sums has the model's own sums in bfloat16.
         is_bfloat16 = self._weight.dtype == torch.bfloat16 and self._weight.device.type == "cpu"
         self._sums_in_float32 = is_bfloat16 and self._bias is None
         self._screen: _BFloat16Screen | None = None
