@@ -251,6 +251,7 @@ FACTS: dict[str, str | float] = {
         "names",
         "largest",
         "median",
+        "server",
     )
 }
 
