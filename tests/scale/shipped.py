@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar, cast
 
-from jglue_app.cluster.batches import Part, batch_size, choose_part, workers_wanted
+from jglue_app.cluster.batches import Part, batch_size, choose_part, items_left, workers_wanted
 from jglue_app.types import ModelSpec, Prompt
 from tests.scale.cluster import Cluster, Model, Outcome
 
@@ -114,7 +114,7 @@ class Shipped:
         return result
 
     def _scale(self) -> None:
-        wanted = min(self._cluster.gpus, max(1, self._driver(lambda: workers_wanted(list(self._parts)))))
+        wanted = min(self._cluster.gpus, max(1, self._driver(lambda: workers_wanted(self._parts, self._cluster.gpus))))
         for _ in range(wanted - len(self._workers)):
             rate = self._cluster.deaths_per_hour / 3_600
             worker = Worker(self._now + self._rng.expovariate(rate) if rate else math.inf)
@@ -150,7 +150,8 @@ class Shipped:
             self._begin(worker, "load", self._models[part.model].load_s, part)
         elif part.state == "ready":
             there = sum(w.state != "starting" for w in self._workers)
-            size = batch_size(len(part.waiting), there, self._speeds.get(part.model, 0.0))
+            speed = self._speeds.get(part.model, 0.0)
+            size = self._driver(lambda: batch_size(items_left(self._parts), there, speed))
             worker.sent = cast("tuple[float, ...]", part.take(size))
             self._batches += 1
             self._begin(worker, "answer", sum(worker.sent), part)
