@@ -22,7 +22,8 @@ def batch_size(left: int, workers: int, items_per_s: float) -> int:
     """Prompts of the next batch.
 
     Args:
-        left: prompts that wait.
+        left: prompts that wait, of all parts: by those of one alone, many workers would end each part in batches of a
+            few prompts while others wait.
         workers: that share them.
         items_per_s: of one worker with this model so far; 0 if nothing is known.
     """
@@ -72,9 +73,19 @@ class Part:
         self.waiting.extendleft(reversed(list(prompts)))
 
 
-def workers_wanted(parts: Iterable[Part]) -> int:
-    """So many could have something to do."""
-    return sum(math.ceil(part.left / MIN_BATCH) + part.under_way + (part.state == "preparing") for part in parts)
+def items_left(parts: Iterable[Part]) -> int:
+    """Items that no worker has, of all parts."""
+    return sum(part.left for part in parts)
+
+
+def workers_wanted(parts: Iterable[Part], enough: int | None = None) -> int:
+    """So many could have something to do; parts are counted no further than `enough`."""
+    wanted = 0
+    for part in parts:
+        wanted += math.ceil(part.left / MIN_BATCH) + part.under_way + (part.state == "preparing")
+        if enough is not None and wanted >= enough:
+            return enough
+    return wanted
 
 
 def choose_part(
@@ -91,22 +102,40 @@ def choose_part(
         holders: model → other workers that hold it.
         may_answer: whether batches of a part may be handed out yet.
     """
-    if (own := _first_of([part for part in parts if part.model == model], may_answer)) is not None:
-        return own
+    if model is not None:
+        own = [part for part in parts if _same(part.model, model)]
+        # What may not be answered yet is waited for: workers that went from model to model until then would always be
+        # loading, and nothing is answered while they load.
+        if (first := _first_of(own, may_answer)) is not None or any(part.waiting for part in own):
+            return first
     by_model: dict[ModelSpec, list[Part]] = {}
+    last: ModelSpec | None = None
     for part in parts:
-        if part.model != model and (part.state == "new" or (part.state == "ready" and part.waiting)):
-            by_model.setdefault(part.model, []).append(part)
-    for other in sorted(by_model, key=lambda m: -sum(p.left for p in by_model[m]) / (1 + holders[m])):
+        if part.state == "new" or (part.state == "ready" and part.waiting):
+            # Those of one model mostly follow each other: it is looked up once for all of them.
+            if last is None or not _same(part.model, last):
+                last, group = part.model, by_model.setdefault(part.model, [])
+            group.append(part)
+    if model is not None:
+        by_model.pop(model, None)
+    for other in sorted(by_model, key=lambda m: -items_left(by_model[m]) / (1 + holders[m])):
         # A worker more than it has batches for would load the model for nothing.
-        if holders[other] < workers_wanted(by_model[other]):
+        if workers_wanted(by_model[other], holders[other] + 1) > holders[other]:
             return _first_of(by_model[other], lambda _: True)
     return None
 
 
-def _first_of(parts: Sequence[Part], may_answer: Callable[[Part], bool]) -> Part | None:
+def _same(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether they are equal; most differ in their names, and those are compared in no time."""
+    return one is other or (one.id == other.id and one == other)
+
+
+def _first_of(parts: Iterable[Part], may_answer: Callable[[Part], bool]) -> Part | None:
     """One with prompts that wait, before one whose prompts have to be made."""
+    new: Part | None = None
     for part in parts:
         if part.state == "ready" and part.waiting and may_answer(part):
             return part
-    return next((part for part in parts if part.state == "new"), None)
+        if new is None and part.state == "new":
+            new = part
+    return new

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from jglue_app.cluster.batches import Part, batch_size, choose_part, workers_wanted
+from jglue_app.cluster.batches import Part, batch_size, choose_part, items_left, workers_wanted
 from jglue_app.types import ModelSpec, Prompt
 
 A, B = ModelSpec("a"), ModelSpec("b")
@@ -76,3 +76,17 @@ def test_nothing_is_answered_before_it_may_be() -> None:
     assert choose_part(parts, A, Counter(), lambda _: False) is parts[1]
     parts[1].state = "preparing"
     assert choose_part(parts, A, Counter(), lambda _: False) is None
+
+
+def test_a_worker_keeps_its_model_until_it_may_answer() -> None:
+    own, other, new = ready(A, 10), ready(B, 1_000), Part(B, 1_000)
+    assert choose_part([own, other, new], A, Counter(), lambda _: False) is None
+    assert choose_part([own, other, new], A, Counter(), lambda _: True) is own
+    own.take(10)
+    assert choose_part([own, other, new], A, Counter(), lambda _: True) is other
+
+
+def test_workers_are_counted_no_further_than_is_asked() -> None:
+    parts = [ready(A, 10), ready(B, 1_000)]
+    assert (workers_wanted(parts), workers_wanted(parts, 2), workers_wanted(parts, 500)) == (253, 2, 253)
+    assert items_left(parts) == 1_010

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -21,11 +21,19 @@ class Model:
     """Seconds from a free GPU to the first batch: weights, self-checks."""
     runs: tuple[tuple[float, ...], ...]
     """Of each run, the seconds of each of its batches on one GPU."""
+    items: tuple[tuple[int, ...], ...] = ()
+    """Of each subset of a run, the items of each of its batches; nothing where a batch is one item of one subset."""
 
     @property
     def seconds(self) -> float:
         """Of all batches on one GPU, without loading."""
         return sum(map(sum, self.runs))
+
+    def stretches(self, run: int) -> Iterator[tuple[tuple[int, float], ...]]:
+        """Of each subset of a run, the items and the seconds of each of its batches."""
+        seconds = iter(self.runs[run])
+        for items in self.items or ((1,) * len(self.runs[run]),):
+            yield tuple(zip(items, seconds, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,11 @@ class Outcome:
     again: int
     """Batches that were answered again."""
     done: int
-    """Batches whose answers were stored."""
+    """Batches whose answers were stored; items, with the package's scheduler."""
+    preparing: float = 0.0
+    """Share in which a worker makes prompts."""
+    driver_s: float = 0.0
+    """CPU seconds of this machine for the package's decisions, for each batch."""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import pytest
 from jglue_app.results.library import Library
 from tests.scale.cluster import POLICIES, Cluster, Model, simulate
 from tests.scale.make_library import write_runs
+from tests.scale.shipped import Shipped
 
 
 def test_runs_of_the_made_library_are_whole(tmp_path: Path) -> None:
@@ -37,3 +38,21 @@ def test_one_gpu_is_never_idle() -> None:
     )
     # Two starts of 2 s, loads of 5 s and 1 s, batches of 9 s.
     assert (found.makespan, found.bound, found.idle, found.loads) == (19.0, 19.0, 0.0, 2)
+
+
+@pytest.mark.parametrize("deaths", [0.0, 90.0])
+def test_the_packages_scheduler_answers_every_item_of_more_workers_than_models(deaths: float) -> None:
+    models = [Model(f"m{i}", 5.0 + i, ((3.2,) * 14,) * 4, ((64,) * 10, (64,) * 4)) for i in range(3)]
+    found = Shipped(models, Cluster(8, start_s=2, deaths_per_hour=deaths), 5, 1_000).outcome()
+    assert found.done == 3 * 4 * 14 * 64
+    assert found.makespan >= found.bound
+    assert (found.deaths > 0) == (deaths > 0)
+
+
+def test_the_packages_scheduler_on_one_gpu_loads_each_model_once() -> None:
+    models = [Model(name, load, ((3.0, 4.0),), ((100,), (100,))) for name, load in (("m", 5.0), ("n", 1.0))]
+    found = Shipped(models, Cluster(1, start_s=2), 100, 100).outcome()
+    # A start of 2 s, loads of 5 s and 1 s, prompts of 4 s, answers of 14 s.
+    assert found.makespan == pytest.approx(26)
+    assert found.idle == pytest.approx(0, abs=1e-9)
+    assert found.loads == 2
