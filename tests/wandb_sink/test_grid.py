@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jglue_app.errors import InputError
 from jglue_app.grid.members import Member, StoredFactor, StoredGrid
 from jglue_app.messages import Message
 from jglue_app.scoring.design import design_of
 from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, LeftOut
 from jglue_app.scoring.effects import metric_effects
+from jglue_app.wandb_sink.client.existing import reject_other_grid
 from jglue_app.wandb_sink.grid_payload import grid_id, grid_payload, in_grid
 from jglue_app.wandb_sink.payload import Payload
 from tests.wandb_server import WandbServer
@@ -74,6 +77,18 @@ def test_a_grid_is_sent_with_what_its_factors_move() -> None:
     assert Payload.from_json(json.loads(json.dumps(asdict(payload)))).digest == payload.digest
 
 
+def test_a_grid_does_not_replace_the_tables_of_another_one_of_its_name_unless_it_is_told_to() -> None:
+    payload = grid_payload(stored(["r1", "r2", "r3", "r4"], LEVELS), effects())
+    there = SimpleNamespace(config={"members": ["jglue-r1", "jglue-r8", "jglue-r9"]})
+    with pytest.raises(InputError, match=r"the name wordings v1\.2 with 2 runs that are not in this one\. Nothing was"):
+        reject_other_grid(there, payload, {})
+    reject_other_grid(there, payload, {"replace": True})
+    # The grid itself, when it had fewer levels; what is not of this application; nothing.
+    for config in ({"members": ["jglue-r1"]}, {"members": "some"}, {}):
+        reject_other_grid(SimpleNamespace(config=config), payload, {})
+    reject_other_grid(None, payload, {})
+
+
 @pytest.mark.parametrize(
     ("level", "value"),
     [("4", 4), ("0.5", 0.5), ("-1", -1), ("ja-labels", "ja-labels"), ("nan", "nan"), ("1_0", "1_0"), ("04", "04")],
@@ -124,6 +139,12 @@ def test_all_runs_of_a_grid_are_one_group_with_their_levels_and_the_same_again_s
         again = cli("push", "--all", "--match", "ONE", *command[3:], server=server)
         assert again.code == 0, again.err
         assert [(one["id"], one["unchanged"]) for one in again.json()] == [(sent[0]["id"], True)]
+        # Another grid of the name: without the second run.
+        path = runs_dir / "grids" / "models.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"runs": members[:1]}), "utf-8")
+        other = cli(*command, server=server)
+        assert (other.code, other.out) == (2, "")
+        assert "a grid of the name models with 2 runs that are not in this one. Nothing was sent." in other.err
         assert not any("file_stream" in request.path for request in server.requests[before:])
         assert server.unknown == []
 
