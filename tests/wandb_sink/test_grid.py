@@ -17,7 +17,7 @@ from jglue_app.messages import Message
 from jglue_app.scoring.design import design_of
 from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, LeftOut
 from jglue_app.scoring.effects import metric_effects
-from jglue_app.wandb_sink.client.existing import reject_other_grid
+from jglue_app.wandb_sink.client.existing import joined, reject_other_grid
 from jglue_app.wandb_sink.grid_payload import grid_id, grid_payload, in_grid
 from jglue_app.wandb_sink.payload import Payload
 from tests.wandb_server import WandbServer
@@ -87,6 +87,16 @@ def test_a_grid_does_not_replace_the_tables_of_another_one_of_its_name_unless_it
     for config in ({"members": ["jglue-r1"]}, {"members": "some"}, {}):
         reject_other_grid(SimpleNamespace(config=config), payload, {})
     reject_other_grid(None, payload, {})
+
+
+def test_a_push_after_an_offline_copy_brings_the_tags_of_all_that_the_run_belongs_to() -> None:
+    one = in_grid(Payload("jglue-r1", "r1", "evaluation", None, ("jglue",), {}, {}), "new", {"shots": "4"})
+    config = {"grids": ["old"], "member_of": {"grids": {"new": True}, "comparisons": {"jglue-vs-1": True}}}
+    there = SimpleNamespace(config=config, group="new", tags=["jglue", "new"])
+    found = joined(one, there)
+    assert found.joins == {"grids": ("old", "new"), "comparisons": ("jglue-vs-1",)}
+    assert sorted(found.tags) == ["jglue", "jglue-vs-1", "new", "old"]
+    assert joined(one, None) == one
 
 
 @pytest.mark.parametrize(

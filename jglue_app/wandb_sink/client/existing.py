@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from jglue_app.wandb_sink import membership
 from jglue_app.wandb_sink.client.connection import api
 from jglue_app.wandb_sink.grid_payload import FACTORS
 from jglue_app.wandb_sink.paths import RunPath
-from jglue_app.wandb_sink.payload import EVALUATION, GRID, Payload
+from jglue_app.wandb_sink.payload import EVALUATION, GRID, Payload, usable_tags
 
 
 def run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
@@ -57,7 +58,10 @@ def reject_other_grid(existing: Any, payload: Payload, job: Mapping[str, Any]) -
 
 
 def joined(payload: Payload, existing: Any) -> Payload:
-    """The payload, with the comparisons and grids to which the W&B run belongs already."""
+    """The payload, with the comparisons and grids to which the W&B run belongs already.
+
+    Their tags are added too: an offline copy may have replaced them.
+    """
     if existing is None:
         return payload
     before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
@@ -65,7 +69,9 @@ def joined(payload: Payload, existing: Any) -> Payload:
     if payload.job_type == EVALUATION and isinstance(levels := existing.config.get(FACTORS), dict):
         # The client keeps no order of keys, and the checksum of a payload has one.
         config = config | {FACTORS: dict(sorted({**levels, **config.get(FACTORS, {})}.items()))}
-    return replace(payload, joins=membership.united(before, payload.joins), config=config)
+    joins = membership.united(before, payload.joins)
+    tags = usable_tags([*payload.tags, *itertools.chain.from_iterable(joins.values())])
+    return replace(payload, joins=joins, tags=tags, config=config)
 
 
 def has_all(existing: Any, payload: Payload) -> bool:
