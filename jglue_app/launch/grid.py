@@ -15,7 +15,7 @@ from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, Jglu
 from jglue_app.grid.grid_file import GridFile, read_grid
 from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import is_complete, one_after_other, run_grid
-from jglue_app.launch.form import Form
+from jglue_app.launch.form import Form, defaults
 from jglue_app.launch.shutdown import ShutdownHandler
 from jglue_app.messages import Joined, Message
 from jglue_app.runs.progress import ProgressView
@@ -61,6 +61,14 @@ def plan(form: Form, settings: Settings, progress: Progress | None = None) -> Gr
     return plan_grid(read(form.grid, model), settings, progress=progress)
 
 
+def protocol_of(form: Form, planned: GridPlan) -> str:
+    """Whose scores stand first: the form's protocol, or the grid's own where that field is as it was.
+
+    W&B's form has no empty fields, so that the default is what says nothing.
+    """
+    return planned.grid.protocol if form.protocol == defaults()["protocol"] else form.protocol
+
+
 def evaluate(
     run: LaunchedRun,
     form: Form,
@@ -100,11 +108,12 @@ def evaluate(
         raise failures[0]
     entity, project, _ = run.path.split("/")
     login = wandb_sink.log_in(wandb_sink.target(project, entity))
-    chosen = wandb_sink.stored_grid(settings, name, form.protocol)
+    protocol = protocol_of(form, planned)
+    chosen = wandb_sink.stored_grid(settings, name, protocol)
     pushed = wandb_sink.push_runs(
         list(chosen.runs),
         login,
-        protocol=form.protocol,
+        protocol=protocol,
         grid=chosen,
         runs_dir=settings.runs_dir,
         on_message=view.say,

@@ -4,7 +4,12 @@ W&B puts a run into one group, so the group is that of the first comparison or g
 of the run's config, `comparisons` and `grids`, and are tags, by which W&B's own tables filter. The W&B run of a
 comparison, and that of a grid, names its members in the same way under `members`.
 
-Pushes of earlier versions have no such lists: there the group and the tags say it.
+    member_of: {"comparisons": {ID: true}, "grids": {NAME: true}}
+
+has the same as mappings. An offline copy has these alone: it is written without a look at W&B, and `wandb sync`, which
+replaces a list and all tags, adds to a mapping. What a run belongs to is what any of them names.
+
+Pushes of earlier versions have none of them: there the group and the tags say it.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ COMPARISON_PREFIX = "jglue-vs-"
 """Beginning of the id of a comparison."""
 COMPARISONS, GRIDS = "comparisons", "grids"
 """Config keys of the lists."""
+MEMBER_OF = "member_of"
+"""Config key of the mappings."""
 Membership = Mapping[str, tuple[str, ...]]
 """Config key → ids, in the order in which they were joined."""
 
@@ -33,10 +40,23 @@ def membership_of_run(config: Mapping[str, Any], group: str | None, tags: Iterab
         group: its group.
         tags: its tags.
     """
-    stored = {key: _ids(config.get(key)) for key in (COMPARISONS, GRIDS)}
+    stored = {COMPARISONS: (), **membership_of_config(config)}
     named = [name for name in (group or "", *tags) if name.startswith(COMPARISON_PREFIX)]
     stored[COMPARISONS] = tuple(dict.fromkeys((*stored[COMPARISONS], *named)))
     return {key: ids for key, ids in stored.items() if ids}
+
+
+def membership_of_config(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What the lists of a config name, and then what only its mappings do."""
+    lists = {key: _ids(config.get(key)) for key in (COMPARISONS, GRIDS)}
+    mappings = {key: _keys_of(config.get(MEMBER_OF), key) for key in (COMPARISONS, GRIDS)}
+    return {key: ids for key, ids in united(lists, mappings).items() if ids}
+
+
+def as_mappings(membership: Membership) -> dict[str, Any]:
+    """The part of a config that `wandb sync` only adds to."""
+    mappings = {key: dict.fromkeys(ids, True) for key, ids in membership.items() if ids}
+    return {MEMBER_OF: mappings} if mappings else {}
 
 
 def united(*memberships: Membership) -> dict[str, tuple[str, ...]]:
@@ -52,6 +72,12 @@ def members_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     if members := _ids(config.get("members")):
         return members
     return tuple(str(config[side]["run_id"]) for side in ("a", "b"))  # As an earlier version pushed it.
+
+
+def _keys_of(mappings: Any, key: str) -> tuple[str, ...]:
+    """The ids of a mapping, sorted, as W&B keeps no order of keys; people may have put anything there."""
+    ids = mappings.get(key) if isinstance(mappings, Mapping) else None
+    return tuple(sorted(id_ for id_, is_in in ids.items() if id_ and is_in is True)) if isinstance(ids, Mapping) else ()
 
 
 def _ids(value: Any) -> tuple[str, ...]:

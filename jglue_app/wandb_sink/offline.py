@@ -1,6 +1,8 @@
 """What a push would send, as copies on the disk that `wandb sync` sends later. They need no key and no network.
 
-A copy names files of this machine by their full paths: it cannot be moved to another.
+A copy names files of this machine by their full paths: it cannot be moved to another. It is written without a look at
+W&B, and `wandb sync` of wandb 0.31 resumes a run that is there: values and mappings of the config are merged, but the
+name, the group and all tags are those of the copy.
 """
 
 from __future__ import annotations
@@ -13,11 +15,17 @@ from typing import Any
 
 from jglue_app.child_process import OnMessage
 from jglue_app.errors import StoreError, reason_of
+from jglue_app.messages import Message
 from jglue_app.runs.store import RunStore
 from jglue_app.wandb_sink.login import Target
 from jglue_app.wandb_sink.payload import comparison_id
 from jglue_app.wandb_sink.push_run import PushResult, comparison_job, push_job
 from jglue_app.wandb_sink.worker_process import WorkerProcess
+
+SYNC_REPLACES = Message(
+    "Where W&B has the same run already, `wandb sync` replaces its name, its tags and, if the copy has one, its group."
+)
+"""What to know of a copy before it is sent."""
 
 
 def offline_folder() -> Path:
@@ -58,6 +66,7 @@ def write_offline(
         InputError: a run has nothing to score.
     """
     make_offline_folder(folder)
+    on_message(SYNC_REPLACES)
     group = comparison_id(*(RunStore(run).spec().spec_id for run in runs)) if compare else None
     jobs = [push_job(run, protocol, target, runs_dir, folder) | {"group": group} for run in runs]
     if compare:

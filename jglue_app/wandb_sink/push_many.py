@@ -15,10 +15,11 @@ from jglue_app.grid import members
 from jglue_app.messages import Message
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
+from jglue_app.scoring.effect_types import Levels
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink.grid_payload import grid_payload
 from jglue_app.wandb_sink.login import Login, Target
-from jglue_app.wandb_sink.offline import make_offline_folder, write_job_offline
+from jglue_app.wandb_sink.offline import SYNC_REPLACES, make_offline_folder, write_job_offline
 from jglue_app.wandb_sink.payload import Payload
 from jglue_app.wandb_sink.push_run import (
     PushResult,
@@ -28,8 +29,7 @@ from jglue_app.wandb_sink.push_run import (
     push_job,
     send_job,
 )
-
-Levels = Mapping[str, str | None]
+from jglue_app.wandb_sink.worker_process import WorkerProcess
 
 
 @dataclass(slots=True)
@@ -97,9 +97,14 @@ def push_runs(
         replace, runs_dir, on_message, should_stop: see `push`.
 
     Raises:
+        InputError: W&B has another grid of this name.
         NetworkError: W&B is not reached, so that the rest would not be either; or it was stopped.
     """
     pushed = PushedRuns()
+    tables_job = _tables_job(grid, login.target) | {"replace": replace} if grid is not None and tables else None
+    if tables_job is not None:
+        with WorkerProcess({**tables_job, "action": "check_payload"}, login) as worker:
+            worker.result(on_message, should_stop)
     options: dict[str, Any] = {"protocol": protocol, "replace": replace, "runs_dir": runs_dir, "unless_same": True}
     for number, run in enumerate(runs, 1):
         on_message(
@@ -117,10 +122,9 @@ def push_runs(
             ) from e
         except JglueAppError as e:
             pushed.failed[run.name] = e
-    if grid is not None and tables:
-        job = _tables_job(grid, login.target)
+    if grid is not None and tables_job is not None:
         with exclusive_lock(login, grid.payload.id):
-            pushed.sent.append(send_job(job, login, on_message, should_stop))
+            pushed.sent.append(send_job(tables_job, login, on_message, should_stop))
     return pushed
 
 
@@ -140,6 +144,7 @@ def write_runs_offline(
         StoreError: the folder cannot be made.
     """
     make_offline_folder(folder)
+    on_message(SYNC_REPLACES)
     written = PushedRuns()
     for run in runs:
         try:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from jglue_app.errors import InputError
 from jglue_app.grid.members import Member, StoredFactor, StoredGrid
 from jglue_app.messages import Message
 from jglue_app.scoring.design import design_of
 from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, LeftOut
 from jglue_app.scoring.effects import metric_effects
+from jglue_app.wandb_sink.client.existing import joined, reject_other_grid
 from jglue_app.wandb_sink.grid_payload import grid_id, grid_payload, in_grid
 from jglue_app.wandb_sink.payload import Payload
 from tests.wandb_server import WandbServer
@@ -74,6 +77,28 @@ def test_a_grid_is_sent_with_what_its_factors_move() -> None:
     assert Payload.from_json(json.loads(json.dumps(asdict(payload)))).digest == payload.digest
 
 
+def test_a_grid_does_not_replace_the_tables_of_another_one_of_its_name_unless_it_is_told_to() -> None:
+    payload = grid_payload(stored(["r1", "r2", "r3", "r4"], LEVELS), effects())
+    there = SimpleNamespace(config={"members": ["jglue-r1", "jglue-r8", "jglue-r9"]})
+    with pytest.raises(InputError, match=r"the name wordings v1\.2 with 2 runs that are not in this one\. Nothing was"):
+        reject_other_grid(there, payload, {})
+    reject_other_grid(there, payload, {"replace": True})
+    # The grid itself, when it had fewer levels; what is not of this application; nothing.
+    for config in ({"members": ["jglue-r1"]}, {"members": "some"}, {}):
+        reject_other_grid(SimpleNamespace(config=config), payload, {})
+    reject_other_grid(None, payload, {})
+
+
+def test_a_push_after_an_offline_copy_brings_the_tags_of_all_that_the_run_belongs_to() -> None:
+    one = in_grid(Payload("jglue-r1", "r1", "evaluation", None, ("jglue",), {}, {}), "new", {"shots": "4"})
+    config = {"grids": ["old"], "member_of": {"grids": {"new": True}, "comparisons": {"jglue-vs-1": True}}}
+    there = SimpleNamespace(config=config, group="new", tags=["jglue", "new"])
+    found = joined(one, there)
+    assert found.joins == {"grids": ("old", "new"), "comparisons": ("jglue-vs-1",)}
+    assert sorted(found.tags) == ["jglue", "jglue-vs-1", "new", "old"]
+    assert joined(one, None) == one
+
+
 @pytest.mark.parametrize(
     ("level", "value"),
     [("4", 4), ("0.5", 0.5), ("-1", -1), ("ja-labels", "ja-labels"), ("nan", "nan"), ("1_0", "1_0"), ("04", "04")],
@@ -124,6 +149,12 @@ def test_all_runs_of_a_grid_are_one_group_with_their_levels_and_the_same_again_s
         again = cli("push", "--all", "--match", "ONE", *command[3:], server=server)
         assert again.code == 0, again.err
         assert [(one["id"], one["unchanged"]) for one in again.json()] == [(sent[0]["id"], True)]
+        # Another grid of the name: without the second run.
+        path = runs_dir / "grids" / "models.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"runs": members[:1]}), "utf-8")
+        other = cli(*command, server=server)
+        assert (other.code, other.out) == (2, "")
+        assert "a grid of the name models with 2 runs that are not in this one. Nothing was sent." in other.err
         assert not any("file_stream" in request.path for request in server.requests[before:])
         assert server.unknown == []
 

@@ -307,6 +307,23 @@ def test_a_grid_is_a_text_or_a_file_and_takes_the_models_name_where_it_has_none(
     assert grid.read(GRID_OF, "").common["model"] == "owner/a" and form.read({"grid": GRID_OF}).grid == GRID_OF
 
 
+@pytest.mark.parametrize(
+    ("of_form", "of_grid", "first"),
+    [
+        (None, "stability-jp", "stability-jp"),
+        ("official", "stability-jp", "stability-jp"),
+        ("llm-jp-eval", "stability-jp", "llm-jp-eval"),
+        (None, "official", "official"),
+    ],
+)
+def test_a_grids_own_protocol_stands_first_where_the_form_names_no_other(
+    settings: Settings, of_form: str | None, of_grid: str, first: str
+) -> None:
+    text = f'protocol = "{of_grid}"\n[run]\ndata = "sample"\nlimit = 1\n[factors]\nshots = [0, 2]\n'
+    asked = form.read({"grid": text, "model_name": "synthetic-echo", "protocol": of_form})
+    assert grid.protocol_of(asked, grid.plan(asked, settings)) == first
+
+
 def test_the_schema_has_every_field_and_stays_in_the_dialect() -> None:
     found = form.schema()["properties"]
     assert list(found) == list(form.defaults())

@@ -15,6 +15,7 @@ from jglue_app import wandb_sink
 from jglue_app.errors import StoreError
 from jglue_app.messages import say
 from jglue_app.wandb_sink import Target
+from jglue_app.wandb_sink.membership import membership_of_run
 from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import ROOT, Json, files, spec_id
@@ -99,7 +100,10 @@ def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: 
 @pytest.mark.slow
 def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name: str) -> None:
     later = synced.server.run(board.sent[name].path)
-    assert later.config == board.run(name).config
+    both = board.sent["both"].id
+    # A copy has no lists, which would replace those at W&B.
+    assert later.config | {"comparisons": [both]} == board.run(name).config
+    assert later.config["member_of"] == {"comparisons": {both: True}}
     run = board.ada if name == "a" else board.ben
     folder, usual = (server.artifact(f"jglue-run-{spec_id(run)}") for server in (synced.server, board.server))
     assert folder.files == files(run)
@@ -112,6 +116,39 @@ def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Syn
     for side in ("a", "b"):
         assert later[side] == pushed[side] | {"url": ""}
     assert later | {"a": 0, "b": 0} == pushed | {"a": 0, "b": 0}
+
+
+@pytest.mark.slow
+def test_a_copy_takes_a_run_that_is_there_out_of_nothing_and_replaces_what_is_told(
+    board: Board, synced: Synced
+) -> None:
+    sent, both = board.sent["a"], board.sent["both"].id
+    earlier = {"comparisons": ["jglue-vs-1"], "grids": ["wordings"], "factors": {"shots": 4}}
+    earlier["member_of"] = {"comparisons": {"jglue-vs-1": True}, "grids": {"wordings": True, "v1.2": True}}
+    copy = next(line for line in synced.commands if line.endswith(sent.id)).removeprefix("wandb sync ")
+    with WandbServer() as server:
+        entity, project, id_ = sent.path.split("/")
+        run = server.add_run(Run(entity, project, id_, "mine", "wordings", "evaluation", ["jglue", "mine"], "a note"))
+        run.raw_config = {key: {"value": value} for key, value in earlier.items()}
+        there = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": board.login.key, "HOME": str(synced.folder / "home")}
+        told = subprocess.run(
+            [WANDB, "sync", "--include-synced", copy],
+            env={**os.environ, **there},
+            cwd=synced.folder,
+            capture_output=True,
+            text=True,
+        )
+        assert told.returncode == 0, told.stdout + told.stderr
+        found = server.run(sent.path)
+    assert membership_of_run(found.config, found.group, found.tags) == {
+        "comparisons": ("jglue-vs-1", both),
+        "grids": ("wordings", "v1.2"),
+    }
+    assert (found.config["comparisons"], found.config["factors"]) == (["jglue-vs-1"], {"shots": 4})
+    assert found.config["protocol"] == "official" and found.notes == "a note"
+    pushed = board.run("a")
+    assert (found.display_name, found.group, found.tags) == (pushed.display_name, both, pushed.tags)
+    assert "Where W&B has the same run already, `wandb sync` replaces its name" in synced.said
 
 
 @pytest.mark.slow
@@ -140,7 +177,9 @@ def test_messages_come_from_the_other_process_with_their_kind_and_in_both_langua
 ) -> None:
     messages: list[str] = []
     wandb_sink.write_offline((board.ada,), Target("", "jglue"), tmp_path, on_message=messages.append)
-    unfinished, sending = messages
+    replaces, unfinished, sending = messages
+    assert "`wandb sync` replaces its name, its tags" in replaces
+    assert "名前とタグ" in say(replaces, "ja")
     assert not isinstance(unfinished, wandb_sink.ProgressMessage) and unfinished.startswith("This run has ")
     assert isinstance(sending, wandb_sink.ProgressMessage) and sending.startswith("Sending ")
     assert say(unfinished, "ja").endswith("問中）までです。そのまま送り、「unfinished」と印を付けました。")

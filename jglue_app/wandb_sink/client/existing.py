@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from jglue_app.wandb_sink import membership
 from jglue_app.wandb_sink.client.connection import api
 from jglue_app.wandb_sink.grid_payload import FACTORS
 from jglue_app.wandb_sink.paths import RunPath
-from jglue_app.wandb_sink.payload import EVALUATION, Payload
+from jglue_app.wandb_sink.payload import EVALUATION, GRID, Payload, usable_tags
 
 
 def run_at_wandb(job: Mapping[str, Any], id_: str) -> Any:
@@ -43,8 +44,24 @@ def reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> N
         )
 
 
+def reject_other_grid(existing: Any, payload: Payload, job: Mapping[str, Any]) -> None:
+    """Raise InputError if the tables of a grid would replace those of another one of its name, or of more runs."""
+    members = existing.config.get("members") if existing is not None and payload.job_type == GRID else None
+    gone = len({*members} - {*payload.config["members"]}) if isinstance(members, list) else 0
+    if gone and not job.get("replace"):
+        raise InputError(
+            "W&B has a grid of the name {name} with {count:,} runs that are not in this one. Nothing was sent. "
+            "Give the grid another name, or another project; `push --replace` puts its tables in place of those.",
+            name=payload.group,
+            count=gone,
+        )
+
+
 def joined(payload: Payload, existing: Any) -> Payload:
-    """The payload, with the comparisons and grids to which the W&B run belongs already."""
+    """The payload, with the comparisons and grids to which the W&B run belongs already.
+
+    Their tags are added too: an offline copy may have replaced them.
+    """
     if existing is None:
         return payload
     before = membership.membership_of_run(existing.config, existing.group, existing.tags or ())
@@ -52,15 +69,18 @@ def joined(payload: Payload, existing: Any) -> Payload:
     if payload.job_type == EVALUATION and isinstance(levels := existing.config.get(FACTORS), dict):
         # The client keeps no order of keys, and the checksum of a payload has one.
         config = config | {FACTORS: dict(sorted({**levels, **config.get(FACTORS, {})}.items()))}
-    return replace(payload, joins=membership.united(before, payload.joins), config=config)
+    joins = membership.united(before, payload.joins)
+    tags = usable_tags([*payload.tags, *itertools.chain.from_iterable(joins.values())])
+    return replace(payload, joins=joins, tags=tags, config=config)
 
 
 def has_all(existing: Any, payload: Payload) -> bool:
     """Whether a W&B run has all that a payload would send."""
     if existing is None or existing.summary.get("push/state") != "complete":
         return False
-    lists = all(existing.config.get(key) == list(ids) for key, ids in payload.joins.items())
-    return lists and existing.summary.get("push/digest") == payload.digest and set(payload.tags) <= set(existing.tags)
+    held = membership.membership_of_config(existing.config)
+    joins = all(set(ids) <= set(held.get(key, ())) for key, ids in payload.joins.items())
+    return joins and existing.summary.get("push/digest") == payload.digest and set(payload.tags) <= set(existing.tags)
 
 
 def unchanged_result(existing: Any, payload: Payload) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from jglue_app.results import archive, marks, run_name
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.wandb_sink.client.connection import settings, translated_errors
-from jglue_app.wandb_sink.client.existing import has_all, joined, reject_smaller, run_at_wandb, unchanged_result
+from jglue_app.wandb_sink.client.existing import (
+    has_all,
+    joined,
+    reject_other_grid,
+    reject_smaller,
+    run_at_wandb,
+    unchanged_result,
+)
 from jglue_app.wandb_sink.client.wait import (
     WaitLimit,
     confirm_summary,
@@ -30,6 +37,7 @@ from jglue_app.wandb_sink.client.wait import (
 )
 from jglue_app.wandb_sink.comparison_payload import check_common_items, comparison_payload
 from jglue_app.wandb_sink.grid_payload import in_grid
+from jglue_app.wandb_sink.membership import as_mappings
 from jglue_app.wandb_sink.paths import RunPath, path_of_job, project_path
 from jglue_app.wandb_sink.payload import MANAGED_KEYS, MANAGED_TABLES, RUN_ARTIFACT, Payload
 from jglue_app.wandb_sink.run_payload import run_payload
@@ -135,13 +143,25 @@ def open_run(payload: Payload, job: Mapping[str, Any], existing: Any) -> Iterato
 
 
 def push_payload(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
-    """Send a payload that is complete, without a folder: `{payload, entity, project, offline}` → as `send`."""
+    """Send a payload that is complete, without a folder: `{payload, replace, entity, project, offline}` → as `send`.
+
+    The tables of a grid do not replace those of another grid of its name, unless `replace` says so.
+    """
     offline = bool(job.get("offline"))
     payload = Payload.from_json(job["payload"])
     with translated_errors(path_of_job(job), offline):
         existing = None if offline else run_at_wandb(job, payload.id)
+        reject_other_grid(existing, payload, job)
         with open_run(payload, job, existing) as run:
             return send(run, joined(payload, existing), None, offline, on_message)
+
+
+def check_payload(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, Any]:
+    """Raise what `push_payload` would, before anything else is sent: its job → `{}`."""
+    payload = Payload.from_json(job["payload"])
+    with translated_errors(path_of_job(job)):
+        reject_other_grid(run_at_wandb(job, payload.id), payload, job)
+    return {}
 
 
 def run_path(run: wandb.Run) -> str:
@@ -178,6 +198,8 @@ def send(run: wandb.Run, payload: Payload, folder: Path | None, offline: bool, o
 def fill(run: wandb.Run, payload: Payload, folder: Path | None, on_message: OnMessage, offline: bool = False) -> None:
     """Put a payload into an open W&B run; tags and other content that users have added there stay.
 
+    An offline copy has no lists of memberships: they would replace those at W&B.
+
     Raises:
         NetworkError: a file is not stored in the time that its size takes on a slow connection.
     """
@@ -186,8 +208,8 @@ def fill(run: wandb.Run, payload: Payload, folder: Path | None, on_message: OnMe
     summary["push/state"] = "sending"
     other_tags = [tag for tag in run.tags or () if tag not in ("unfinished", *PROTOCOLS)]
     run.tags = tuple(dict.fromkeys((*other_tags, *payload.tags)))
-    joins = {key: list(ids) for key, ids in payload.joins.items()}
-    config.update({**payload.config, **joins}, allow_val_change=True)
+    lists = {} if offline else {key: list(ids) for key, ids in payload.joins.items()}
+    config.update({**payload.config, **lists, **as_mappings(payload.joins)}, allow_val_change=True)
     _delete_old_keys(summary, payload)
     for name in payload.uses:
         if not offline:

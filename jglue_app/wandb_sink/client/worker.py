@@ -76,6 +76,7 @@ def _actions() -> dict[str, Action]:
         "push": send.push,
         "compare": send.push_comparison,
         "payload": send.push_payload,
+        "check_payload": send.check_payload,
         "follow": send.follow,
         "standings": read.standings,
         "pull": read.pull,
