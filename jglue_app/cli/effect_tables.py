@@ -12,6 +12,8 @@ from jglue_app.tasks import TASKS
 
 READINGS = {"strict": "text", "choose": "log-likelihood"}
 """Readings that are shown; the lenient one is in the JSON."""
+GROUPS = {"model": "all of model", "prompt": "all of prompt"}
+"""Group of factors → the column with what they account for together; a factor has the name of its option."""
 MAX_LEFT_OUT = 10
 """Runs that are named."""
 
@@ -72,7 +74,7 @@ def _head(*columns: str) -> Table:
 
 def _shares(table: EffectTable, shown: Sequence[MetricEffects]) -> Table:
     names = [f.name for f in table.factors if any(f.name in e.levels for e in shown)]
-    head = _head("metric", "runs", "mean", "sd", "items", "model", "prompt", *names, "pairs", "rest")
+    head = _head("metric", "runs", "mean", "sd", "items", *GROUPS.values(), *names, "pairs", "rest")
     for effects in shown:
         of = {share.term: share.beyond_items for share in effects.shares}
         pairs = sum(share for term, share in of.items() if len(term) == 2)
@@ -83,7 +85,7 @@ def _shares(table: EffectTable, shown: Sequence[MetricEffects]) -> Table:
             number(effects.mean),
             number(effects.deviation),
             percent(effects.items_share),
-            *(percent(effects.by_group.get(name, 0.0) if has_shares else None) for name in ("model", "prompt")),
+            *(percent(effects.by_group.get(name, 0.0) if has_shares else None) for name in GROUPS),
             *(percent(of.get((name,))) for name in names),
             percent(pairs if has_shares else None),
             percent(of.get((), 0.0) if has_shares else None),
