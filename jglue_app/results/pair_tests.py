@@ -8,7 +8,8 @@ columns at the end leaves all before them where they are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from jglue_app.errors import StoreError
 from jglue_app.results import kept_files
 from jglue_app.results.cache import KeyLocks
 from jglue_app.scoring.columns import Column, Differences, differences, differences_in_common, in_common
@@ -26,7 +28,7 @@ MAX_BYTES = 128 * 2**20
 SPARE = 200
 """Columns that nobody asks for now, and whose tests are kept all the same."""
 AT_ONCE = 256
-"""Pairs on items of their own that are tested between two pauses."""
+"""Pairs on items of their own that are tested together."""
 NUMBERS = 5
 """Of each pair: value, low, high, p, n; n is −1 where it was not tested yet."""
 
@@ -56,6 +58,7 @@ class PairTests:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._locks = KeyLocks()
+        self._guard = threading.Lock()
         self._tests: LRUCache[tuple[str, ...], _Tests] = LRUCache(MAX_BYTES, getsizeof=lambda t: 1 + t.numbers.nbytes)
 
     def of(
@@ -63,7 +66,6 @@ class PairTests:
         key: tuple[str, ...],
         columns: Sequence[tuple[str, int]],
         load: Load,
-        pause: Callable[[], None] = lambda: None,
     ) -> Differences:
         """The tests of all pairs of runs, in the order of `np.triu_indices`: B minus A for A before B.
 
@@ -71,26 +73,26 @@ class PairTests:
             key: what is tested: protocol, subset, reading, and the items.
             columns: of each run the fingerprint of its column, and its number of items.
             load: gives a column, of runs with pairs that were not tested yet.
-            pause: called between some tests and the next; may raise, to stop.
 
         Raises:
-            StoreError: of `load`.
+            StoreError: of `load`, or it gave another column than the wanted one: the run has changed meanwhile.
         """
         wanted = {fingerprint: i for i, (fingerprint, _) in enumerate(columns)}
         with self._locks.of(key):
-            before = self._tests.get(key) or self._read(key)
+            with self._guard:
+                before = self._tests.get(key)
+            before = before or self._read(key)
             tests = _grown(before, wanted)
             place = {fingerprint: i for i, fingerprint in enumerate(tests.fingerprints)}
             new = _untested(tests, [place[fingerprint] for fingerprint in wanted])
             if new and not tests.numbers.flags.writeable:  # As it was read.
                 tests = replace(tests, numbers=tests.numbers.copy())
             try:
-                for _ in _tested(tests, new, lambda i: load(wanted[tests.fingerprints[i]])):
-                    pause()
+                _test(tests, new, lambda i: _unchanged(load(wanted[tests.fingerprints[i]]), tests.fingerprints[i]))
             finally:
                 if new or tests is not before:
                     self._keep(key, tests)
-                elif key not in self._tests:
+                else:
                     self._remember(key, tests)
         return _chosen(tests, np.array([place[fingerprint] for fingerprint, _ in columns], np.int64), columns)
 
@@ -102,7 +104,8 @@ class PairTests:
 
     def _remember(self, key: tuple[str, ...], tests: _Tests) -> None:
         if tests.numbers.nbytes < MAX_BYTES:
-            self._tests[key] = tests
+            with self._guard:
+                self._tests[key] = tests
 
     def _read(self, key: tuple[str, ...]) -> _Tests:
         kept = None if self._folder is None else kept_files.read(self._path(key), {"pairs": list(key)})
@@ -161,8 +164,15 @@ def _untested(tests: _Tests, wanted: list[int]) -> dict[int, list[int]]:
     return found
 
 
-def _tested(tests: _Tests, new: dict[int, list[int]], load: Load) -> Iterator[None]:
-    """Fill in the tests of columns with some of those before them, a few at a time."""
+def _unchanged(column: Column, fingerprint: str) -> Column:
+    """The same column, if it is the wanted one: what is tested is kept under the fingerprints, and shown again."""
+    if column.fingerprint != fingerprint:
+        raise StoreError("A run was changed while it was compared with the others. Try again.")
+    return column
+
+
+def _test(tests: _Tests, new: dict[int, list[int]], load: Load) -> None:
+    """Fill in the tests of columns with some of those before them."""
     loaded: dict[int, Column] = {}
     apart: dict[int, list[tuple[int, int]]] = {}
     """Number of items in common → pairs of columns on other items, or in another order."""
@@ -178,12 +188,10 @@ def _tested(tests: _Tests, new: dict[int, list[int]], load: Load) -> Iterator[No
         for i in others:
             if loaded[i].items != loaded[b].items:
                 apart.setdefault(in_common(loaded[i], loaded[b]), []).append((i, b))
-        yield
     for pairs in apart.values():
         for part in (pairs[first : first + AT_ONCE] for first in range(0, len(pairs), AT_ONCE)):
             first, second = zip(*part, strict=True)
             _fill(tests, first, second, differences_in_common([(loaded[i], loaded[b]) for i, b in part]))
-            yield
 
 
 def _fill(tests: _Tests, first: Sequence[int], second: Sequence[int], found: Differences) -> None:

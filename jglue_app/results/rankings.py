@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from jglue_app.errors import StoreError
@@ -62,7 +62,7 @@ class Rankings:
         return {name: place for one in self.rankings for name, place in one.places.items()}
 
 
-def rankings(names: Iterable[str], reader: Reader, tasks: Sequence[str], protocol: str) -> Rankings:
+def rankings(names: Collection[str], reader: Reader, tasks: Sequence[str], protocol: str) -> Rankings:
     """Rank the runs that have the same items, by the mean of their main metrics; see `scoring.ranking`.
 
     Args:
@@ -70,7 +70,18 @@ def rankings(names: Iterable[str], reader: Reader, tasks: Sequence[str], protoco
         reader: reads them, under the protocol.
         tasks: subsets that count, all of which the protocol scores.
         protocol: a key of `PROTOCOLS`.
+
+    Raises:
+        StoreError: runs change, or are deleted, again and again while they are compared.
     """
+    try:
+        return _rankings(names, reader, tasks, protocol)
+    except StoreError:
+        # A run that is still answering has grown: what is there now can be ranked.
+        return _rankings(names, reader, tasks, protocol)
+
+
+def _rankings(names: Collection[str], reader: Reader, tasks: Sequence[str], protocol: str) -> Rankings:
     candidates: dict[str, RunSummary] = {}
     for name in names:
         with contextlib.suppress(StoreError):
@@ -80,7 +91,7 @@ def rankings(names: Iterable[str], reader: Reader, tasks: Sequence[str], protoco
         values = [candidates[name].subsets[task].score.value or 0.0 for task in tasks]
         return sum(values) / len(values)
 
-    groups, apart = ranking.comparable(candidates, tasks, protocol)
+    groups, apart = ranking.comparable(candidates, tasks)
     ranked: list[Ranking] = []
     for group in groups:
         in_order = sorted(group.names, key=average, reverse=True)
@@ -92,7 +103,7 @@ def rankings(names: Iterable[str], reader: Reader, tasks: Sequence[str], protoco
 def _mean_tests(
     runs: Mapping[str, RunSummary], reader: Reader, tasks: Sequence[str], protocol: str
 ) -> tuple[Floats, Floats]:
-    """What `ranking.mean_test` gives of all pairs of some runs of one group: B minus A and p, of shape (pairs,)."""
+    """The test of the mean over subsets, of all pairs of some runs of one group: B minus A and p, of shape (pairs,)."""
     names = list(runs)
 
     def differences(task: str) -> Differences:

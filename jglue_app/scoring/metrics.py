@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Metric = Callable[[Floats], Floats]
 """Weights, shape (n, resamples), n > 0 → values, shape (resamples,)."""
+_ONE_THREAD = 250_000
+"""Multiplications of a product of two matrices for which BLAS starts no threads."""
+_COLUMNS = 8
+"""A product of parts of a multiple of so many columns has the digits of the whole product by one thread."""
 
 
 def normalize_span(text: str) -> str:
@@ -60,7 +64,7 @@ def pearson(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Metric:
     moments = pearson_moments(x, y)
     if moments is None:
         return _undefined
-    return lambda weights: pearson_of(moments @ weights / weights.sum(axis=0))
+    return lambda weights: pearson_of(_sums(moments, weights) / weights.sum(axis=0))
 
 
 def pearson_moments(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Floats | None:
@@ -142,6 +146,23 @@ def mcc(predictions: Sequence[str | None], golds: Sequence[str]) -> Metric:
     return metric
 
 
+def _sums(rows: Floats, weights: Floats) -> Floats:
+    """`rows @ weights`, a few columns at a time: threads of BLAS would wait for each other longer than they work, and
+    how they share the sums among them changes the last digits with the number of cores.
+
+    Args:
+        rows: shape (…, rows, n).
+        weights: shape (n, resamples).
+    """
+    n, columns = weights.shape
+    step = max(1, _ONE_THREAD // (rows.shape[-2] * n) // _COLUMNS) * _COLUMNS
+    starts = [*range(0, columns, step)]
+    if len(starts) > 1 and columns - starts[-1] == 1:
+        starts.pop()  # A single column would be multiplied in another order.
+    parts = zip(starts, [*starts[1:], columns], strict=True)
+    return np.concatenate([rows @ weights[:, first:end] for first, end in parts], axis=-1)
+
+
 def _undefined(weights: Floats) -> Floats:
     return np.full(weights.shape[1], np.nan)
 
@@ -209,7 +230,7 @@ def _class_counts(predictions: Sequence[str | None], golds: Sequence[str]) -> Me
     predicted = rows == np.array([code[p] for p in predictions], dtype=np.int64)
     gold = rows == np.array([code[g] for g in golds], dtype=np.int64)
     members = np.stack([predicted & gold, predicted, gold]).astype(np.float64)
-    return lambda weights: members @ weights
+    return lambda weights: _sums(members, weights)
 
 
 def _average(values: Floats, counted: NDArray[np.bool_]) -> Floats:

@@ -14,28 +14,24 @@ from which this one cannot be told apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jglue_app.messages import Message
-from jglue_app.scoring import many_pairs, significance
+from jglue_app.scoring import many_pairs
 from jglue_app.scoring.columns import Differences
 from jglue_app.scoring.comparison import MIN_PAIRED
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.summary import RunSummary
-from jglue_app.scoring.types import Difference, PairedTest
 from jglue_app.tasks import TASKS
 
 LEAST_SCORED = 0.95
 """Share of the items of each subset that have to count in a ranked run's score: one whose failed or unreadable answers
 are left out is scored on other items than the rest."""
 LEVEL = 0.05
-
-Test = Callable[[str, str], PairedTest | None]
-"""Names of A and B → test of B minus A."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +58,12 @@ class Place:
     """Runs from which it cannot be told apart."""
 
 
-def comparable(
-    candidates: Mapping[str, RunSummary], tasks: Sequence[str], protocol: str
-) -> tuple[list[Group], dict[str, Message]]:
+def comparable(candidates: Mapping[str, RunSummary], tasks: Sequence[str]) -> tuple[list[Group], dict[str, Message]]:
     """The groups of runs that were given the same items, and why other runs are in none of them.
 
     Args:
         candidates: name → run, in the order in which groups list them.
-        tasks: subsets that count; at least one, all of which the protocol scores.
-        protocol: a key of `PROTOCOLS`.
+        tasks: subsets that count; at least one, all of which the protocol of the runs' scores has.
     """
     apart: dict[str, Message] = {}
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
@@ -113,28 +106,14 @@ def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
     return None
 
 
-def mean_test(differences: Sequence[Difference | None]) -> PairedTest | None:
-    """Of the means of the main metrics of some subsets, B minus A; None where a subset has too few items.
+def mean_tests(differences: Iterable[Differences], *, single_share: bool) -> tuple[Floats, Floats]:
+    """Tests of the means of the main metrics of some subsets, for many pairs of runs: B minus A and p.
+
+    Both are of shape (pairs,), and NaN where a subset of a pair has too few items.
 
     The p of shares of right answers is McNemar's exact one. Of other metrics, and of a mean over subsets, it is the
     normal one with the standard error that the interval's width implies: a p that counts resamples has at least two in
     a thousand, which Holm's correction over many pairs can never bring below the level.
-
-    Args:
-        differences: of each subset; see `comparison.main_difference`.
-    """
-    tests: list[PairedTest] = []
-    for found in differences:
-        if found is None or found.difference.value is None or found.difference.n < MIN_PAIRED:
-            return None
-        tests.append(PairedTest(found.difference, found.p, found.test, found.needed))
-    if len(tests) == 1 and tests[0].test == "mcnemar":
-        return tests[0]
-    return significance.average_test(tests)
-
-
-def mean_tests(differences: Iterable[Differences], *, single_share: bool) -> tuple[Floats, Floats]:
-    """`mean_test` of many pairs: B minus A and p, of shape (pairs,); NaN where a pair cannot be tested.
 
     Args:
         differences: of each subset.
@@ -152,20 +131,14 @@ def mean_tests(differences: Iterable[Differences], *, single_share: bool) -> tup
     return many_pairs.average_test((found.value, found.low, found.high, found.n) for found in each)
 
 
-def places(names: Sequence[str], test: Test) -> dict[str, Place]:
-    """Name → place of the runs of one group, in the order of the ranks; runs of one rank stay in the order given."""
-    first, second = np.triu_indices(len(names), 1)
-    tests = [test(names[i], names[j]) for i, j in zip(first.tolist(), second.tolist(), strict=True)]
-    return places_of_pairs(
-        names,
-        np.array([np.nan if t is None or t.difference.value is None else t.difference.value for t in tests]),
-        np.array([np.nan if t is None or t.p is None else t.p for t in tests]),
-    )
-
-
 def places_of_pairs(names: Sequence[str], value: Floats, p: Floats) -> dict[str, Place]:
-    """The same from arrays of shape (pairs,), in the order of `np.triu_indices`: B minus A, and its p before the
-    correction; NaN where a pair cannot be tested."""
+    """Name → place of the runs of one group, in the order of the ranks; runs of one rank stay in the order given.
+
+    Args:
+        names: the runs.
+        value, p: of each pair, in the order of `np.triu_indices`: B minus A, and its p before the correction; NaN where
+            a pair cannot be tested. Shape (pairs,).
+    """
     n = len(names)
     first, second = np.triu_indices(n, 1)
     with np.errstate(invalid="ignore"):

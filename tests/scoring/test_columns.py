@@ -13,11 +13,12 @@ from jglue_app.scoring.columns import Column, Differences, differences, differen
 from jglue_app.scoring.comparison import main_difference
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.ranking import mean_test, mean_tests
+from jglue_app.scoring.ranking import mean_tests
 from jglue_app.scoring.summary import summarise
 from jglue_app.scoring.types import Difference
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData
+from tests.scoring.pair_by_pair import mean_test
 from tests.scoring.test_report import nli, output, sts
 
 WORDS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}

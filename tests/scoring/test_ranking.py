@@ -11,12 +11,13 @@ from jglue_app.scoring.comparison import main_difference
 from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.leaderboard import run_scores
 from jglue_app.scoring.protocols import get_protocol
-from jglue_app.scoring.ranking import comparable, mean_test, places
+from jglue_app.scoring.ranking import comparable
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.summary import RunSummary, summarise
 from jglue_app.scoring.types import Difference, Estimate, PairedTest
 from jglue_app.tasks import TASKS
 from jglue_app.types import RunData
+from tests.scoring.pair_by_pair import mean_test, places
 from tests.scoring.test_report import nli, output, sts
 
 
@@ -39,7 +40,7 @@ def candidates(runs: Mapping[str, RunData]) -> dict[str, RunSummary]:
 
 def test_runs_on_the_same_items_are_one_group_and_the_largest_group_is_first() -> None:
     runs = {name: right("o" * n) for name, n in (("few", 12), ("one", 20), ("two", 20), ("less", 12), ("three", 20))}
-    groups, apart = comparable(candidates(runs), ["jnli"], "official")
+    groups, apart = comparable(candidates(runs), ["jnli"])
     assert [group.names for group in groups] == [("one", "two", "three"), ("few", "less")]
     assert [dict(group.items) for group in groups] == [{"jnli": 20}, {"jnli": 12}]
     assert apart == {}
@@ -55,7 +56,7 @@ def test_what_cannot_be_ranked_stands_apart_with_the_reason() -> None:
         "alone": right("o" * 33),
         "other": sts({i / 10: "3.0" for i in range(20)}),
     }
-    groups, apart = comparable(candidates(runs), ["jnli"], "official")
+    groups, apart = comparable(candidates(runs), ["jnli"])
     # `nearly` was given the 20 items too, although its last one has another gold label than those of the others.
     assert [group.names for group in groups] == [("a", "b")]
     assert apart == {
@@ -68,7 +69,7 @@ def test_what_cannot_be_ranked_stands_apart_with_the_reason() -> None:
 
 
 def test_a_single_run_is_first_of_one() -> None:
-    (group,), apart = comparable(candidates({"a": right("o" * 20)}), ["jnli"], "official")
+    (group,), apart = comparable(candidates({"a": right("o" * 20)}), ["jnli"])
     assert (group.names, apart) == (("a",), {})
     assert places(group.names, lambda a, b: None)["a"].rank == 1
 
@@ -76,7 +77,7 @@ def test_a_single_run_is_first_of_one() -> None:
 def test_a_text_is_not_ranked_with_a_choice_by_log_likelihood() -> None:
     chosen = nli(*[("entailment", output(None, (-1.0, -2.0, -3.0)))] * 12)
     written = nli(*[("entailment", output("含意"))] * 12)
-    groups, apart = comparable(candidates({"a": chosen, "b": written, "c": written}), ["jnli"], "official")
+    groups, apart = comparable(candidates({"a": chosen, "b": written, "c": written}), ["jnli"])
     assert [group.names for group in groups] == [("b", "c")]
     assert apart == {"a": "no other run has the same items"}
 
@@ -86,7 +87,7 @@ def test_similarities_that_hardly_vary_cannot_be_tested() -> None:
     every = sts({gold: str(gold) for gold in golds})
     # Of resamples that lack the one other answer, a third, the correlation is undefined.
     flat = sts({gold: "3.0" if gold else "1.0" for gold in golds})
-    groups, apart = comparable(candidates({"a": every, "b": flat, "c": every}), ["jsts"], "official")
+    groups, apart = comparable(candidates({"a": every, "b": flat, "c": every}), ["jsts"])
     assert [group.names for group in groups] == [("a", "c")]
     assert apart == {"b": "the answers to JSTS vary too little to be tested"}
 
@@ -95,7 +96,7 @@ def test_similarities_of_which_many_are_unreadable_are_scored_on_other_items() -
     golds = [i / 10 for i in range(20)]
     every = sts({gold: str(gold) for gold in golds})
     some = sts({gold: str(gold) if i < 15 else "？" for i, gold in enumerate(golds)})
-    groups, apart = comparable(candidates({"a": every, "b": some, "c": every}), ["jsts"], "official")
+    groups, apart = comparable(candidates({"a": every, "b": some, "c": every}), ["jsts"])
     assert [group.names for group in groups] == [("a", "c")]
     assert apart == {"b": "only 15 of 20 items of JSTS count"}
 

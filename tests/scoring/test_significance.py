@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -348,6 +351,32 @@ def test_a_result_does_not_depend_on_how_the_resamples_are_cut_into_blocks_or_ke
     significance._kept.cache_clear()
     # Sums of whole numbers are exact in any order.
     assert after == before
+
+
+OF_MANY = """
+import numpy as np
+from jglue_app.scoring import significance
+gold = np.random.default_rng(0).normal(size=1_457)
+a, b = gold + np.random.default_rng(1).normal(size=(2, 1_457))
+labels = [["a" if value > 0 else "b" for value in side] for side in (a, b, gold)]
+print(significance.correlation_test("pearson", a, b, gold), significance.agreement_test("macro_f1", *labels))
+"""
+"""Tests of so many items that BLAS shares a product of all of them among its threads."""
+
+
+def test_the_last_digits_do_not_depend_on_the_number_of_threads() -> None:
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", OF_MANY],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+    assert "PairedTest" in said[0]
+    assert said[0] == said[1]
 
 
 def test_columns_of_different_length_are_refused() -> None:

@@ -71,7 +71,7 @@ class ResultsTab:
     against: gr.Dropdown
     """The protocol whose ranks are compared."""
     search: gr.Textbox
-    """Words of the runs that are listed; where there are few runs it is not seen."""
+    """Words of the runs that are listed; where there are few runs it is seen only while it holds some."""
     rows: gr.Number
     """How many runs are listed at most. It is not seen."""
     status: gr.HTML
@@ -134,7 +134,8 @@ class ResultsTab:
         runs = self.state.runs(owner)
         shown = listing(self.state, owner, values[self.data], tasks, protocol, values[self.against], runs)
         names = [entry.name for entry in shown.entries if entry.name in runs]
-        matches = matching(order_of_rows(shown, runs), runs, str(values[self.search] or "")[:MAX_SEARCH], lang)
+        searched = str(values[self.search] or "")[:MAX_SEARCH]
+        matches = matching(order_of_rows(shown, runs), runs, searched, lang)
         rows = matches[: max(ROWS, int(values[self.rows] or 0))]
         a = values[self.a] if values[self.a] in names else next(iter(names), None)
         b = values[self.b] if values[self.b] in names else next((name for name in names if name != a), None)
@@ -150,7 +151,7 @@ class ResultsTab:
         others = {name: run for name, run in runs.items() if name in in_lists or len(runs) <= ROWS}
         return {
             self.status: _left_out(shown.tasks, tasks, protocol, lang) + _damaged(self.state, owner, lang),
-            self.search: gr.update(visible=len(names) > FEW),
+            self.search: gr.update(visible=len(names) > FEW or bool(searched)),
             self.table: views.render(
                 "ranking",
                 {
