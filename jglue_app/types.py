@@ -684,6 +684,31 @@ class ServerBackend(PaidBackend, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """That it is not sure which model gave the answers since a server was last asked known questions."""
+
+    message: str
+    """One sentence for people, in English."""
+    is_certain: bool = True
+    """Whether it has given other answers; False where it could not be asked."""
+    servers: tuple[str, ...] = ()
+    """Addresses of the servers of a pool that it is about; empty where there is one server."""
+
+
+@runtime_checkable
+class WatchedBackend(Backend, Protocol):
+    """A backend whose model may be replaced by another while it is used."""
+
+    def ask_again(self, seconds: float) -> Doubt | None:
+        """Ask known questions again; None where they are answered as when the model was opened.
+
+        Args:
+            seconds: how long that may take.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class TokenizerInfo:
     """What the prompt linter has to know of a tokenizer."""
 

@@ -18,11 +18,14 @@ from jglue_app.runs.manifest import machine_facts
 from jglue_app.runs.plan import build_prompts
 from jglue_app.settings import load_settings
 from jglue_app.tasks import TASKS
-from jglue_app.types import Backend, Record
+from jglue_app.types import Backend, Doubt, Record, RunError, WatchedBackend
 
 GROUP_S, GROUP_ITEMS = 0.5, 64
 """Records are given back when so much time has passed since the last ones, or so many are there: what was not given
 back is lost with the process."""
+
+CHECK_S = 20.0
+"""How long a server is waited for that is asked whether it is still the same model."""
 
 
 def serve(models: dict[str, Any], job: Job, should_stop: Callable[[], bool]) -> Iterator[Reply]:
@@ -64,6 +67,11 @@ def _prepare(job: Prepare, backend: Backend) -> Prepared:
     return Prepared(tuple(prompts), token_limits(job.plan, TASKS[job.name], job.items, backend))
 
 
+def _is_of(record: Record, doubt: Doubt) -> bool:
+    """Whether a record has an answer that is in doubt."""
+    return record.output is not None and (not doubt.servers or bool(set(record.output.servers) & set(doubt.servers)))
+
+
 def _answer(job: Answer, backend: Backend, should_stop: Callable[[], bool]) -> Iterator[Reply]:
     group: list[Record] = []
     given = float("-inf")  # The first one at once: it shows that the batch can be answered.
@@ -72,8 +80,15 @@ def _answer(job: Answer, backend: Backend, should_stop: Callable[[], bool]) -> I
     )
     for record in answers:
         group.append(record)
+        if isinstance(backend, WatchedBackend):  # Given back once it is sure that it is still the same model.
+            continue
         if len(group) >= GROUP_ITEMS or time.monotonic() - given >= GROUP_S:
             yield Answered(tuple(group), backend.info)
             group, given = [], time.monotonic()
+    if group and isinstance(backend, WatchedBackend):
+        doubt = backend.ask_again(CHECK_S)
+        if doubt is not None and doubt.is_certain:
+            error = RunError("other_model", doubt.message)
+            group = [replace(record, output=None, error=error) if _is_of(record, doubt) else record for record in group]
     if group:
         yield Answered(tuple(group), backend.info)

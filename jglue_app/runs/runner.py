@@ -20,6 +20,7 @@ from jglue_app.runs.ends import end_of_runs, note_end, open_subsets, opening_not
 from jglue_app.runs.events import Event
 from jglue_app.runs.paying import Charge, charged_to, check_server, nobody_else
 from jglue_app.runs.plan import Plan, build_prompts
+from jglue_app.runs.server_checks import ServerChecks
 from jglue_app.runs.sessions import Session, open_sessions
 from jglue_app.runs.store import RunStore
 from jglue_app.runs.subset_run import SubsetRun, require_same_model
@@ -136,9 +137,11 @@ def _run_task(
                 subset.describe(backend, first)
                 described, info = True, backend.info
             writer.append(records)
+            checks.stored(records)
 
         yield from subset.notes(first)
         limits = token_limits(plan, TASKS[name], remaining, backend)
+        checks = stack.enter_context(ServerChecks(backend, subset))
         subset.start()
         for number in itertools.count():
             size = _chunk_size(number, subset.speed)
@@ -155,10 +158,12 @@ def _run_task(
             except GpuTimeError as e:
                 session.refusal = e.message
             writer.sync()
+            stops = should_stop() or session.exhausted
+            yield from checks.after_chunk(is_last=stops or not built, stops=stops)
             if described and backend.info != info:  # Longer prompts have changed how they go through the model.
                 info = backend.info
                 subset.describe(backend)
-            if should_stop() or session.exhausted:
+            if stops:
                 break
 
 

@@ -32,6 +32,7 @@ from jglue_app.backends.openai_api.paid_answers import PaidAnswers
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.pool_handshake import ServerState, survey
 from jglue_app.backends.openai_api.ranking import FIRST_TOKEN, rank, ways_to_rank
+from jglue_app.backends.openai_api.rechecks import Recheck
 from jglue_app.backends.openai_api.refusals import refuse_what_it_cannot
 from jglue_app.backends.openai_api.requests import Exchange, OutOfBudgetError, output_of
 from jglue_app.errors import InputError, ModelError, NetworkError
@@ -40,6 +41,7 @@ from jglue_app.settings import Settings
 from jglue_app.types import (
     Account,
     Decoding,
+    Doubt,
     ModelInfo,
     ModelSpec,
     NextTokens,
@@ -70,8 +72,8 @@ def open_model(
     _reject_local_options(spec)
     served = served_model(spec.id, settings)
     tokenizer = _tokenizer(served, settings, notify)
-    connection, found = connect(served, settings, lambda: tokenizer, notify)
-    return OpenAIBackend(served, settings, found, connection, tokenizer)
+    connection, found, recheck = connect(served, settings, lambda: tokenizer, notify)
+    return OpenAIBackend(served, settings, found, connection, recheck, tokenizer)
 
 
 def memory_needed(spec: ModelSpec, settings: Settings, device: str = "auto") -> int | None:
@@ -172,6 +174,7 @@ class OpenAIBackend:
         settings: Settings,
         found: Handshake,
         connection: Connection,
+        recheck: Recheck,
         tokenizer: Tokenizer | None = None,
     ) -> None:
         self.spending: Account | None = None
@@ -182,7 +185,9 @@ class OpenAIBackend:
         """Whether each ranking of a choice is followed by a text, and stored with it."""
         self._unrecorded: dict[tuple[str, str], list[str]] = {}
         """Item → names of the answers that its ranking was made of, until there is its text."""
-        self._client = connection
+        self._client, self._recheck = connection, recheck
+        self._known_at = time.time()
+        """When known questions were last answered as they have to be, in seconds since 1970."""
         folder = settings.cache_dir / "paid-answers"
         server = found.identity | {"model": served.name, "query": json.dumps(dict(served.endpoint.query))}
         self._paid = PaidAnswers(folder, server) if served.priced else None
@@ -347,6 +352,17 @@ class OpenAIBackend:
                 return None if e.kind == "cancelled" else e.as_run_error()
 
         return next((result for _, result in in_parallel([ask], 1, should_stop, cancelled)), None)
+
+    def ask_again(self, seconds: float) -> Doubt | None:
+        """Whether it is still the same model; see `types.WatchedBackend`."""
+        now = time.time()
+        doubt = self._recheck(seconds)
+        if doubt is None:
+            self._known_at = now
+        elif doubt.is_certain and self._paid:  # Kept ones would be taken for the model's when they are asked for again.
+            self._paid.drop_since(self._known_at)
+        self._note_servers()
+        return doubt
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text: counted where the tokenizer is here, else estimated from what the server counted."""

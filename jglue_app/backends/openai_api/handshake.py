@@ -48,8 +48,6 @@ TOP = (20, 5)
 """Numbers of most likely tokens to ask for: the most of vLLM and of OpenAI's chats, and of OpenAI's completions."""
 MAX_PROBES, MAX_PROBE_TOKENS = 30, 120
 """Requests of a handshake, and tokens of the prompt of each, at most; for the price that is told."""
-MOMENT_S = 60
-"""How long a handshake is trusted without a question."""
 MAX_BARE_TOKENS = 6
 """Tokens that `SHORT` may take with BOS and others, where no chat template is put around it."""
 CHARS_PER_TOKEN = 8
@@ -80,15 +78,15 @@ def handshake(
         tokenizer: loads the model's tokenizer, where the endpoint names one; called if the server is asked.
         notify: called with what takes long.
         again: ask in any case.
-        verify: ask what is kept one known question first, unless that was done a moment ago: behind an address another
-            model may answer under the same name.
+        verify: ask what is kept one known question first, however new it is: behind an address another model may
+            answer under the same name.
 
     Raises:
         ModelError, NetworkError: the server cannot be used.
     """
     kept = None if again else load(served, settings)
     trusted = kept is not None and kept.fresh
-    if kept is not None and trusted and verify and kept.seconds > MOMENT_S:
+    if kept is not None and trusted and verify:
         trusted = _still_answers(served, kept.capabilities)
     if kept is not None and trusted:
         return kept

@@ -75,6 +75,13 @@ class PaidAnswers:
                 self._db.executemany("UPDATE answers SET recorded = 1 WHERE key = ?", [(key,) for key in keys])
                 self._db.commit()
 
+    def drop_since(self, when: float) -> None:
+        """Drop the answers that were kept since a time (seconds since 1970): it is not sure which model gave them."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._db:
+                self._db.execute("DELETE FROM answers WHERE time >= ?", (when,))
+                self._db.commit()
+
     def close(self) -> None:
         """Close the file; calling it twice is fine."""
         with self._lock, contextlib.suppress(sqlite3.Error):

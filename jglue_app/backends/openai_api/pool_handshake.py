@@ -27,7 +27,7 @@ from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.capabilities import VERSION, Capabilities, Handshake, forget, load
 from jglue_app.backends.openai_api.client import Client
 from jglue_app.backends.openai_api.failures import RequestError
-from jglue_app.backends.openai_api.handshake import MOMENT_S, asking, handshake
+from jglue_app.backends.openai_api.handshake import asking, handshake
 from jglue_app.backends.openai_api.known_answers import KnownAnswers, ask_known, differences
 from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.errors import JglueAppError, ModelError, NetworkError
@@ -54,11 +54,7 @@ class PoolReference:
     handshake: Handshake
     known: KnownAnswers
     checked: Mapping[str, float] = field(default_factory=dict)
-    """Address → when its server answered so for the last time, in seconds since 1970."""
-
-    def is_recent(self, address: str) -> bool:
-        """Whether a server answered so within the last minute."""
-        return abs(time.time() - self.checked.get(address, 0.0)) <= MOMENT_S
+    """Address → when its server answered so, in seconds since 1970; of those that were asked together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +104,8 @@ def pool_handshake(
         NetworkError: none of them answers.
     """
     kept = None if again else load_reference(served, settings)
-    if kept is not None and kept.handshake.fresh:
-        addresses = [server.endpoint.address for server in served.servers]
-        if not verify or all(map(kept.is_recent, addresses)):
-            return kept
+    if kept is not None and kept.handshake.fresh and not verify:
+        return kept
     reference, states = survey(served, settings, tokenizer, notify, again=again)
     silent = [state for state in states if isinstance(state.error, NetworkError)]
     for state in states:
@@ -119,7 +113,7 @@ def pool_handshake(
             raise state.error
     if reference is None:
         if kept is not None and kept.handshake.fresh:  # Said where an item is sent.
-            return kept
+            return replace(kept, checked={})
         raise silence(served, silent)
     for state in states:
         if state.differs:
@@ -238,7 +232,7 @@ def _asking(
             client.reach()
             can = handshake(server, settings, tokenizer, again=again).capabilities
             known, seconds = _timed(server, client, can)
-            if not again and _is_other(can, known):  # Started anew with another model since it was asked.
+            if not again and is_other(can, known):  # Started anew with another model since it was asked.
                 can = handshake(server, settings, tokenizer, again=True).capabilities
                 known, seconds = _timed(server, client, can)
         except RequestError as e:
@@ -269,7 +263,7 @@ def _timed(server: ServedModel, client: Client, can: Capabilities) -> tuple[Know
     return ask_known(server, client, can, tries=2), time.perf_counter() - start
 
 
-def _is_other(can: Capabilities, known: KnownAnswers) -> bool:
+def is_other(can: Capabilities, known: KnownAnswers) -> bool:
     """Whether known answers are not those of a handshake that was kept."""
     interfaces = {"chat": can.chat, "completions": can.completions}
     samples = {kind: i.sample for kind, i in interfaces.items() if i is not None and i.sample and not i.reasoning}

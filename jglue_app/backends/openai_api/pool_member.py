@@ -47,6 +47,10 @@ class PoolMember:
     """Configurations that have answered known questions."""
     error: RequestError | None = None
     """Why it gets no work."""
+    is_doubtful: bool = False
+    """Whether it was refused although no connection broke: since when it has been another model is not known."""
+    _known_at: tuple[int, int] = (0, 0)
+    """Answers and breaks when it last answered known questions as the pool does."""
     _faults: dict[str, int] = field(default_factory=dict)
     """Kind of fault → how often in a row."""
     _unconfirmed: set[str] = field(default_factory=set)
@@ -95,6 +99,11 @@ class PoolMember:
         """Whether it is to be asked known questions now."""
         return self.state != "ready" and not self.checking and time.monotonic() >= self._check_at
 
+    @property
+    def is_unasked(self) -> bool:
+        """Whether it has answered anything since it was asked known questions."""
+        return self.answers > self._known_at[0]
+
     def answered(self, seconds: float) -> None:
         """A request was answered."""
         self.answers += 1
@@ -137,6 +146,8 @@ class PoolMember:
 
     def refuse(self, error: RequestError) -> None:
         """Give it no work, as it is not the model of the pool; it may be started anew with that."""
+        # Where a connection has broken, it was started anew then, and what it answered before is of the model.
+        self.is_doubtful |= self.is_unasked and self.breaks == self._known_at[1]
         self.state, self.error = "refused", error
         self._check_at = time.monotonic() + MAX_PAUSE_S
 
@@ -146,6 +157,7 @@ class PoolMember:
         self._unconfirmed.clear()
         self.state, self.error, self._pauses = "ready", None, 0
         self._last_at = time.monotonic()
+        self._known_at = self.answers, self.breaks
         self._faults.clear()
 
     def ask_again(self, fingerprint: str = "") -> None:

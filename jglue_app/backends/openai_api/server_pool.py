@@ -6,6 +6,7 @@ sent to it goes to another. It stands where the client of one server does.
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import threading
@@ -18,10 +19,13 @@ from jglue_app.backends.openai_api import client as clients
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.client import TRIES, Client
 from jglue_app.backends.openai_api.failures import RequestError
+from jglue_app.backends.openai_api.parallel import in_parallel
 from jglue_app.backends.openai_api.pool_member import PoolMember
 
 POLL_S = 0.05
 """How often a request that waits looks whether it was cancelled, or a server is due to be asked again."""
+AT_ONCE = 16
+"""Servers that are asked at once."""
 NONE_LEFT_S = 10.0
 """How long a request waits for a server while none answers."""
 
@@ -69,6 +73,25 @@ class ServerPool:
         """Servers that are not the model of the pool, with the reason."""
         with self._changed:
             return tuple(text for member in self._members if (text := member.left_out))
+
+    def ask_again(self, seconds: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Ask all servers known questions that have answered anything since they were last asked.
+
+        Returns:
+            Addresses of those whose answers since then may be of another model, and of those that did not answer.
+        """
+        end = time.monotonic() + seconds
+        with self._changed:
+            asked = [member for member in self._members if member.state == "ready" and member.is_unasked]
+        jobs = [functools.partial(self._recheck, member) for member in asked]
+        for _ in in_parallel(jobs, AT_ONCE, lambda: time.monotonic() >= end, threading.Event()):
+            pass
+        with self._changed:
+            others = tuple(member.address for member in self._members if member.is_doubtful)
+            silent = tuple(member.address for member in asked if member.state == "ready" and member.is_unasked)
+            for member in self._members:
+                member.is_doubtful = False
+        return others, silent
 
     def for_item(self) -> ItemRequests:
         """Requests that go to one server, as long as it answers."""
@@ -253,6 +276,23 @@ class ServerPool:
             else:
                 member.leave_out(error)
             self._changed.notify_all()
+
+    def _recheck(self, member: PoolMember) -> None:
+        """Ask a server that gets work whether it is still the model; twice, where it answers otherwise."""
+        for last in (False, True):
+            try:
+                fingerprints = self._check(member.client)
+            except RequestError as e:
+                if e.run is None:
+                    return
+                if last:
+                    with self._changed:
+                        member.refuse(e)
+                continue
+            with self._changed:
+                if member.state == "ready":
+                    member.take_in(fingerprints)
+            return
 
 
 class ItemRequests:
