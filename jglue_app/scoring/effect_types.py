@@ -17,6 +17,8 @@ Levels = Mapping[str, str | None]
 """Factor → level of a run; None where the factor does not concern it."""
 AVERAGE = "average"
 """In place of a subset: the mean over all subsets."""
+SIGNED = ("pearson", "spearman", "mcc")
+"""Metrics from −1 to 1; the others begin at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,15 @@ class GridScores:
     """Shape (runs, groups): the same without one group of the items each."""
     n: int
     """Items; the fewest of any run."""
+
+    averaged: tuple[str, ...] = ()
+    """Of an average: the metrics of its subsets."""
+
+    @property
+    def low(self) -> float:
+        """Least value that the metric can have; of an average the mean of what its metrics can have."""
+        metrics = self.averaged or (self.metric,)
+        return -sum(metric in SIGNED for metric in metrics) / len(metrics)
 
     @property
     def covariance(self) -> Floats:
@@ -126,6 +137,8 @@ class MetricEffects:
     runs: int
     """Runs that it rests on."""
     items: int
+    low: float
+    """Least value that the metric can have."""
     mean: float
     deviation: float
     """Standard deviation between runs."""

@@ -32,9 +32,6 @@ from jglue_app.scoring.grid_intervals import ROUNDING, weighted_estimate, within
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.prompt_stability import stabilities
 
-SIGNED = ("pearson", "spearman", "mcc")
-"""Metrics from −1 to 1; the others begin at 0."""
-
 
 def metric_effects(
     factors: Sequence[EffectFactor],
@@ -60,13 +57,14 @@ def metric_effects(
     design = designs[key]
     y, covariance = scores.values[kept], scores.covariance[np.ix_(kept, kept)]
     shares, items_share = _shares(design, y, covariance)
-    bounds = (-1.0 if scores.metric in SIGNED else 0.0, 1.0)
+    bounds = (scores.low, 1.0)
     return MetricEffects(
         task=scores.task,
         metric=scores.metric,
         reading=scores.reading,
         runs=len(kept),
         items=scores.n,
+        low=scores.low,
         mean=float(y.mean()),
         deviation=float(y.std(ddof=1)),
         items_share=None if items_share is None else min(1.0, items_share),

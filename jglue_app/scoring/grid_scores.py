@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -115,7 +116,8 @@ def grid_scores(
         yield scores
     for of_reading in first.values():
         if len(of_reading) > 1:
-            yield _average(list(of_reading.values()))
+            of_subsets = list(of_reading.values())
+            yield replace(_average(of_subsets), averaged=tuple(scores.metric for scores in of_subsets))
 
 
 def _average(of_subsets: Sequence[GridScores]) -> GridScores:

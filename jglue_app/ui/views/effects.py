@@ -15,7 +15,7 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.tasks import TASKS
 from jglue_app.ui.controls import label_keys
 from jglue_app.ui.views import SHORT, short
-from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
+from jglue_app.ui.views.board import interval, span_of
 from jglue_app.ui.views.metrics import metric_name
 
 READINGS = {
@@ -179,7 +179,7 @@ def _score(one: LevelMean | None, effects: MetricEffects) -> dict[str, Any]:
     return {
         "value": number(mean.value if mean else None),
         "interval": interval(mean),
-        "range": span_of(mean, signed=effects.metric in CORRELATIONS),
+        "range": span_of(mean, signed=effects.low < 0),
     }
 
 
