@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from jglue_app.messages import Message
 from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Estimate
 
 Levels = Mapping[str, str | None]
@@ -186,3 +187,15 @@ class EffectTable:
             if effects.reading == reading:
                 first.setdefault(effects.task, effects)
         return list(first.values())
+
+    def evidence(self, shown: Sequence[MetricEffects]) -> str:
+        """What decided the answers that some metrics count: `text`, `log_likelihood` (also in the strict reading of a
+        protocol that ranks the choices), or `both`, in several subsets."""
+        ranked = get_protocol(self.protocol).ranked
+        kinds: set[str] = set()
+        for effects in shown:
+            averaged = [one.task for one in self.main(effects.reading) if one.task != AVERAGE]
+            tasks = averaged if effects.task == AVERAGE else [effects.task]
+            by_rank = (effects.reading == "choose" or task in ranked for task in tasks)
+            kinds |= {"log_likelihood" if each else "text" for each in by_rank}
+        return "both" if len(kinds) > 1 else next(iter(kinds), "text")

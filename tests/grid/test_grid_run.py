@@ -21,11 +21,13 @@ from jglue_app.grid.grid_estimate import estimate_grid
 from jglue_app.grid.grid_file import read_grid
 from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import one_after_other, run_grid
+from jglue_app.grid.rates import measured
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.settings import ASSETS, Settings
+from jglue_app.types import ModelSpec
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.grid_panel import effects_html, grid_names
 
@@ -130,6 +132,11 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     assert levels["good.jsonl"] > levels["/bad.jsonl"]
     assert [one["spread"] for one in accuracy["stability"]] == pytest.approx([0, 0])
     assert [one["best"] for one in accuracy["stability"]] == [1, 0]
+    # A protocol that ranks the choices has no reading of the text.
+    ranked = here("two-models", "--protocol", "stability-jp").out
+    assert "JNLI accuracy (log-likelihood)" in ranked
+    assert "Means of levels, log-likelihood" in ranked
+    assert "(text)" not in ranked
     listed = here()
     assert listed.out.startswith("two-models: 12 runs (2 model × 2 style × 2 shots × 2 shot_seed)")
 
@@ -163,6 +170,12 @@ def test_from_python_a_grid_is_run_and_its_effects_are_read(grid: Path, settings
         html = effects_html(state, "two-models", "official", "ja")
     assert "問題の選ばれ方" in html
     assert "good.jsonl" in html
+    assert "自由生成（厳密な読み取り）" in html
+    assert "対数尤度で順位づけ" in html
+    with closing(AppState(settings)) as state:
+        html = effects_html(state, "two-models", "stability-jp", "en")
+    assert "Log-likelihood ranking" in html
+    assert "Generated text" not in html
     assert str(grid.parent) not in html
 
 
@@ -266,3 +279,12 @@ def test_time_is_of_stored_runs_of_the_same_model(tmp_path: Path, settings: Sett
         estimate = estimate_grid(planned_of(path, settings), settings, pool)
     assert estimate.seconds == pytest.approx(20.0)
     assert any("about 20 s, by 1 stored runs" in sentence for sentence in estimate.sentences)
+    # The same of a model that is loaded here: on another kind of device it is as fast as was measured there alone.
+    manifest = file.with_name("manifest.json")
+    table = json.loads(manifest.read_text("utf-8"))
+    table["spec"]["model"] |= {"id": "some-model", "backend": "hf", "files_sha256": None}
+    for device, rates in (("cpu", [2.0]), ("cuda:0", []), ("mps", [])):
+        table["model"]["device"] = device
+        manifest.write_text(json.dumps(table), "utf-8")
+        found = measured([ModelSpec("some-model")], settings.runs_dir, "cpu")
+        assert [one.of("generate", "jnli", 0) for one in found.values()] == rates

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from jglue_app.scoring.design import design_of
-from jglue_app.scoring.effect_types import EffectFactor, GridScores, MetricEffects
+from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, MetricEffects
 from jglue_app.scoring.effects import metric_effects
 from jglue_app.scoring.grid_intervals import within
 from jglue_app.scoring.grid_scores import Key, grid_scores
@@ -316,3 +317,16 @@ def test_an_average_with_correlations_reaches_below_0() -> None:
     assert level.value == pytest.approx(-0.075)
     assert level.low == -0.5
     assert average.low == -0.5
+
+
+def test_what_decided_the_answers_is_that_of_the_protocol() -> None:
+    scores = exactly([0.2, 0.4, 0.6, 0.8])
+    found = [
+        effects_of([MODEL, SHOTS], rows_of(MODEL, SHOTS), replace(scores, task=task))
+        for task in ("jnli", "jsquad", "average")
+    ]
+    kinds = {}
+    for protocol in ("official", "stability-jp"):
+        table = EffectTable("g", protocol, (MODEL, SHOTS), (), (), (), tuple(found), ())
+        kinds[protocol] = [table.evidence([effects]) for effects in found]
+    assert kinds == {"official": ["text"] * 3, "stability-jp": ["log_likelihood", "text", "both"]}

@@ -18,11 +18,14 @@ from jglue_app.ui.views import SHORT, short
 from jglue_app.ui.views.board import interval, span_of
 from jglue_app.ui.views.metrics import metric_name
 
-READINGS = {
-    "strict": Message("Generated text, strict reading"),
-    "choose": Message("Log-likelihood ranking"),
+READINGS = ("strict", "choose")
+"""Those that the page shows."""
+EVIDENCE = {
+    "text": Message("Generated text, strict reading"),
+    "log_likelihood": Message("Log-likelihood ranking"),
+    "both": Message("Generated text or log-likelihood ranking, as the protocol has it for each subset"),
 }
-"""Readings that the page shows → heading."""
+"""What decided the answers → heading."""
 LEAST_SHARE = 0.005
 """Shares of the variance below it are not drawn."""
 MAX_LEFT_OUT = 5
@@ -62,7 +65,7 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
     """Payload of the tables."""
     readings = [
         {
-            "title": say(title, lang),
+            "title": say(EVIDENCE[table.evidence(main)], lang),
             "sources": [_sources(effects, table, lang) for effects in main],
             "heads": [_metric(effects, lang) for effects in main],
             "levels": _levels(table, main, lang),
@@ -71,7 +74,7 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
             ],
             "notices": _notices(main, lang),
         }
-        for reading, title in READINGS.items()
+        for reading in READINGS
         if (main := table.main(reading))
     ]
     left_out = [
