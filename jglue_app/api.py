@@ -360,7 +360,8 @@ def grid(
     Args:
         file: the grid, as `grid.grid_file` describes it.
         protocol: a key of `PROTOCOLS` that scores; None for that of the grid.
-        budget: most that all paid requests may cost together, in the currency of the endpoints; None for the file's.
+        budget: most that all paid requests may cost together, in the currency of the endpoints; None for the file's,
+            0 for none.
         device: see `backends.open_backend`.
         pool: keeps models loaded between calls; without one they are dropped at the end.
         execute: makes the runs elsewhere; None for this process, one after the other.
@@ -371,11 +372,12 @@ def grid(
         JglueAppError: another of its kinds, with a remedy in the message; a run that cannot be made stops no other.
     """
     settings = load_settings()
-    planned = plan_grid(read_grid(Path(file)), settings)
+    described = read_grid(Path(file))
+    allowed = described.budget_with(budget)
+    planned = plan_grid(described, settings)
     owned = pool or ModelPool(settings, device=device)
     try:
         estimate = estimate_grid(planned, settings, owned, device)
-        allowed = budget if budget is not None else planned.grid.budget
         if estimate.costs and allowed is None:
             raise no_budget(estimate.costs[0])
         make = execute or one_after_other(settings, owned, budget=allowed)
@@ -401,7 +403,7 @@ def effects(grid: str, protocol: str | None = None) -> EffectTable:
     """
     settings = load_settings()
     stored = members.read(settings, grid)
-    return effect_table(stored, Library(settings.runs_dir), protocol or stored.protocol)
+    return effect_table(stored, Library(settings.runs_dir, settings.cache_dir), protocol or stored.protocol)
 
 
 def rescore(

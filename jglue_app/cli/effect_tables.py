@@ -13,6 +13,8 @@ from jglue_app.tasks import TASKS
 READINGS = ("strict", "choose")
 """Those that are shown; the lenient one is in the JSON."""
 EVIDENCE = {"text": "text", "log_likelihood": "log-likelihood", "both": "text, log-likelihood"}
+GROUPS = {"model": "all of model", "prompt": "all of prompt"}
+"""Group of factors → the column with what they account for together; a factor has the name of its option."""
 MAX_LEFT_OUT = 10
 """Runs that are named."""
 
@@ -74,7 +76,7 @@ def _head(*columns: str) -> Table:
 
 def _shares(table: EffectTable, shown: Sequence[MetricEffects]) -> Table:
     names = [f.name for f in table.factors if any(f.name in e.levels for e in shown)]
-    head = _head("metric", "runs", "mean", "sd", "items", "model", "prompt", *names, "pairs", "rest")
+    head = _head("metric", "runs", "mean", "sd", "items", *GROUPS.values(), *names, "pairs", "rest")
     for effects in shown:
         of = {share.term: share.beyond_items for share in effects.shares}
         pairs = sum(share for term, share in of.items() if len(term) == 2)
@@ -85,7 +87,7 @@ def _shares(table: EffectTable, shown: Sequence[MetricEffects]) -> Table:
             number(effects.mean),
             number(effects.deviation),
             percent(effects.items_share),
-            *(percent(effects.by_group.get(name, 0.0) if has_shares else None) for name in ("model", "prompt")),
+            *(percent(effects.by_group.get(name, 0.0) if has_shares else None) for name in GROUPS),
             *(percent(of.get((name,))) for name in names),
             percent(pairs if has_shares else None),
             percent(of.get((), 0.0) if has_shares else None),

@@ -44,7 +44,10 @@ def grid(
     ] = False,
     budget: Annotated[
         float | None,
-        typer.Option(min=0, help="Most that all paid requests may cost; without it, the file's, or it is asked about."),
+        typer.Option(
+            min=0,
+            help="Most that all paid requests may cost, 0 for no budget; without it, the file's, or it is asked about.",
+        ),
     ] = None,
     yes: YesOption = False,
     protocol: Annotated[
@@ -74,7 +77,7 @@ def grid(
         show_effects(file, settings, protocol, as_json=as_json)
         return
     raise typer.Exit(
-        _run(Path(file), settings, device, protocol, budget or None, over, dry_run=dry_run, yes=yes, as_json=as_json)
+        _run(Path(file), settings, device, protocol, budget, over, dry_run=dry_run, yes=yes, as_json=as_json)
     )
 
 
@@ -109,7 +112,9 @@ def _run(
     """Make the runs of a grid and show its table; returns the exit code."""
     failures: list[JglueAppError] = []
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
-        planned = plan_grid(read_grid(file), settings, progress=view.download, should_stop=stop.is_set)
+        described = read_grid(file)
+        given = described.budget_with(budget)
+        planned = plan_grid(described, settings, progress=view.download, should_stop=stop.is_set)
         estimate = estimate_grid(planned, settings, pool, device)
         if dry_run:
             view.still()
@@ -117,7 +122,6 @@ def _run(
             return 0
         for sentence in estimate.sentences:
             view.say(sentence)
-        given = budget if budget is not None else planned.grid.budget
         allowed = approved_grid(estimate, view, budget=given, yes=yes)
         if over is None:
             execute = one_after_other(settings, pool, stop.is_set, budget=allowed, failures=failures)
@@ -164,7 +168,7 @@ def _show_estimate(estimate: GridEstimate, *, as_json: bool) -> None:
 def show_effects(name: str, settings: Settings, protocol: str | None, *, as_json: bool) -> None:
     """The table of a stored grid; raises as `members.read` does."""
     stored = members.read(settings, name)
-    table = effect_table(stored, Library(settings.runs_dir), protocol or stored.protocol)
+    table = effect_table(stored, Library(settings.runs_dir, settings.cache_dir), protocol or stored.protocol)
     if as_json:
         print_json(table)
     else:

@@ -92,7 +92,7 @@ def _check_choice(runs: Sequence[str], *, all_runs: bool, match: str | None, gri
 def _chosen_runs(settings: Settings, match: str, grid: GridToPush | None, view: ProgressView) -> list[Path]:
     """The runs of `--all` or `--grid`; raises InputError if there is none."""
     if grid is None:
-        runs = list(wandb_sink.matching(Library(settings.runs_dir), match))
+        runs = list(wandb_sink.matching(Library(settings.runs_dir, settings.cache_dir), match))
     else:
         runs = list(grid.runs)
         if grid.gone:

@@ -34,6 +34,8 @@ from jglue_app.data.toml_text import load_toml
 from jglue_app.errors import InputError, UnknownNameError, reason_of
 from jglue_app.grid.factors import PROTOCOL, GridFactor, option_names, option_of, read_factor, read_value
 from jglue_app.messages import Joined, Message
+from jglue_app.runs.request import RunRequest
+from jglue_app.runs.request_checks import read_values
 from jglue_app.scoring.protocols import get_protocol
 
 MAX_BYTES = 1_000_000
@@ -67,6 +69,15 @@ class GridFile:
     def combinations(self) -> int:
         """Combinations of all levels, those that are left out among them."""
         return math.prod(len(factor.levels) for factor in self.factors)
+
+    def budget_with(self, given: float | None) -> float | None:
+        """The budget where one was given beside the file (None for not): it stands in place of the file's, and is read
+        as that of a single run is, so that 0 says that there is none.
+
+        Raises:
+            InputError: it is no amount of money.
+        """
+        return self.budget if given is None else read_values(RunRequest, {"budget": given}, "program").budget
 
     def is_excluded(self, levels: Mapping[str, str]) -> bool:
         """Whether a combination (factor → level) is left out."""

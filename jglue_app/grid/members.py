@@ -183,7 +183,8 @@ def read(settings: Settings, name: str) -> StoredGrid:
 def _first(error: ValidationError) -> str:
     """The first thing that is wrong, on one line."""
     first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    # Nothing in the file is at fault where all of it is.
+    return ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)
 
 
 def members(settings: Settings, name: str) -> tuple[Member, ...]:

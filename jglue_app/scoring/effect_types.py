@@ -46,7 +46,11 @@ class GridScores:
     without: Floats
     """Shape (runs, groups): the same without one group of the items each."""
     n: int
-    """Items; the fewest of any run."""
+    """Items; the fewest of any run that has more than one, as a run with a single one among others is not usable."""
+    unseen: Floats | None = None
+    """Shape (runs, columns): standard errors that leaving out items cannot show, as all answers of a run are right, or
+    all wrong; errors in one column go together, those in two are independent. Above 0 where the value could only be
+    higher, below 0 where it could only be lower. None for none."""
 
     averaged: tuple[str, ...] = ()
     """Of an average: the metrics of its subsets."""
@@ -59,8 +63,8 @@ class GridScores:
 
     @property
     def covariance(self) -> Floats:
-        """Of the values over samples of items, shape (runs, runs): the delete-a-group jackknife (Shao and Tu 1995,
-        section 2.3). Runs answer the same items, so that their errors go together."""
+        """Of the values over samples of items, as leaving out items shows it, shape (runs, runs): the delete-a-group
+        jackknife (Shao and Tu 1995, section 2.3). Runs answer the same items, so that their errors go together."""
         groups = self.without.shape[1]
         deviations = self.without - self.without.mean(axis=1, keepdims=True)
         found: Floats = (groups - 1) / groups * (deviations @ deviations.T)
@@ -116,7 +120,7 @@ class Stability:
     """Standard deviation over its prompts (wordings, formats, examples, seeds), of runs that differ in nothing else;
     None for a single one."""
     items: float | None
-    """The standard deviation that the sampling of items alone would give."""
+    """The standard deviation that the sampling of items alone would give; None of one item, which shows none."""
     beyond_items: float | None
     """What is left of the spread without that, not below 0."""
     lowest: float

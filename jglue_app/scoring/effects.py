@@ -10,6 +10,9 @@ grid they add up to the whole; with exclusions they need not.
 runs even if nothing else did. The covariance Σ of the scores over samples of items is estimated by leaving out items
 (`GridScores.covariance`); the sum of squares of a term with orthonormal columns B is expected to hold tr(BᵀΣB) of it.
 That is taken off, and shown as a share of its own. No share is below 0, or above what the items leave of the whole.
+Leaving out items does not move a run whose answers are all right or all wrong. Its variance is that of the interval
+which its report has, Wilson's (`grid_scores.unseen_errors`); of other metrics than means of right answers a notice says
+that it is not known. One item shows no sampling: there are means then, without intervals and shares.
 
 **Means of levels** are least-squares means: as if every combination of the other factors' levels had been run equally
 often; of the model with interactions of two factors, or of the additive one where combinations are missing. Their
@@ -28,7 +31,7 @@ import numpy as np
 from jglue_app.messages import Joined, Message
 from jglue_app.scoring.design import Design, Term, design_of
 from jglue_app.scoring.effect_types import EffectFactor, GridScores, LevelMean, Levels, MetricEffects, Share
-from jglue_app.scoring.grid_intervals import ROUNDING, weighted_estimate, within
+from jglue_app.scoring.grid_intervals import ROUNDING, Sample, sample_of, weighted_estimate, within
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.prompt_stability import stabilities
 
@@ -55,8 +58,9 @@ def metric_effects(
     if key not in designs:
         designs[key] = design_of(factors, [rows[i] for i in key])
     design = designs[key]
-    y, covariance = scores.values[kept], scores.covariance[np.ix_(kept, kept)]
-    shares, items_share = _shares(design, y, covariance)
+    sample = sample_of(scores, kept)
+    y = sample.y
+    shares, items_share = _shares(design, sample)
     bounds = (scores.low, 1.0)
     return MetricEffects(
         task=scores.task,
@@ -70,21 +74,23 @@ def metric_effects(
         items_share=None if items_share is None else min(1.0, items_share),
         shares=tuple(shares),
         by_group=_by_group(shares, items_share or 0.0),
-        levels={f.name: tuple(_level_means(f, design, y, covariance, scores.n, bounds)) for f in design.factors},
-        stability=tuple(stabilities(design, y, covariance, scores.n, bounds, key)),
+        levels={f.name: tuple(_level_means(f, design, sample, bounds)) for f in design.factors},
+        stability=tuple(stabilities(design, sample, bounds, key)),
         undefined=tuple(i for i in range(len(rows)) if i not in set(key)),
-        notices=tuple(_notices(factors, design, shares, items_share, scores, len(rows) - len(kept))),
+        notices=tuple(_notices(factors, design, shares, items_share, sample, len(rows) - len(kept))),
     )
 
 
 # --- shares of variance ----------------------------------------------------------------------------------
 
 
-def _shares(design: Design, y: Floats, covariance: Floats) -> tuple[list[Share], float | None]:
-    """The share of every term and of what is left, and that of the sampling of items; nothing without variance."""
+def _shares(design: Design, sample: Sample) -> tuple[list[Share], float | None]:
+    """The share of every term and of what is left, and that of the sampling of items; nothing without variance, and
+    nothing of one item, from which what it alone does cannot be taken off."""
+    y, covariance = sample.y, sample.covariance
     centred = y - y.mean()
     total = float(centred @ centred)
-    if total <= ROUNDING * len(y):
+    if total <= ROUNDING * len(y) or sample.n < 2:
         return [], None
     ones = np.full((len(y), 1), len(y) ** -0.5)
     noise = float(np.trace(covariance) - _noise(ones, covariance))
@@ -139,7 +145,7 @@ def _group(term: Term, design: Design) -> str:
 
 
 def _level_means(
-    factor: EffectFactor, design: Design, y: Floats, covariance: Floats, n: int, bounds: tuple[float, float]
+    factor: EffectFactor, design: Design, sample: Sample, bounds: tuple[float, float]
 ) -> Iterator[LevelMean]:
     weights = design.means[factor.name]
     without = {
@@ -149,13 +155,11 @@ def _level_means(
     }
     for place, level in enumerate(factor.levels):
         runs = sum(row.get(factor.name) == level for row in design.rows)
-        mean = weighted_estimate(
-            weights[place], [[one[place] for one in each] for each in without.values()], y, covariance, n
-        )
+        mean = weighted_estimate(weights[place], [[one[place] for one in each] for each in without.values()], sample)
         effect = weighted_estimate(
             weights[place] - weights.mean(axis=0),
             [[one[place] - one.mean(axis=0) for one in each] for each in without.values()],
-            *(y, covariance, n),
+            sample,
         )
         yield LevelMean(level, runs, within(mean, bounds), effect)
 
@@ -168,7 +172,7 @@ def _notices(
     design: Design,
     shares: Sequence[Share],
     items_share: float | None,
-    scores: GridScores,
+    sample: Sample,
     undefined: int,
 ) -> Iterator[Message]:
     if undefined:
@@ -177,7 +181,9 @@ def _notices(
             "correlation): they are left out here.",
             count=undefined,
         )
-    if items_share is None:
+    if sample.n < 2:
+        yield Message("One item is no sample: there are no intervals.")
+    elif items_share is None:
         yield Message("All runs score the same: there is no variance to share out.")
     elif items_share >= 1:
         yield Message("The runs differ no more than the sampling of items alone would make them differ.")
@@ -194,5 +200,9 @@ def _notices(
             "The grid is not balanced, so the shares need not add up: what several factors explain together counts for "
             "none of them, or for each."
         )
-    if scores.n < 2:
-        yield Message("One item is no sample: there are no intervals.")
+    if sample.n > 1 and sample.hidden:
+        yield Message(
+            "In {count:,} runs all answers count alike, so that the sampling of their items cannot be seen: intervals "
+            "are without it, and what lies beyond items may be overstated.",
+            count=sample.hidden,
+        )

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from jglue_app.scoring.effect_types import GridScores
 from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.significance import Z95
 from jglue_app.scoring.types import Estimate
 
 ROUNDING = 1e-12
@@ -19,22 +23,53 @@ Component = tuple[float, int]
 """(Variance, degrees of freedom)."""
 
 
-def weighted_estimate(
-    weights: Floats, without: Sequence[Sequence[Floats]], y: Floats, covariance: Floats, n: int
-) -> Estimate:
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """The scores of some runs, and how other items would have moved them."""
+
+    y: Floats
+    """Scores, shape (runs,)."""
+    seen: Floats
+    """Their covariance over samples of items, as leaving out items shows it, shape (runs, runs)."""
+    unseen: Floats
+    """What that cannot show; see `GridScores.unseen`. Shape (runs, columns)."""
+    covariance: Floats
+    """Both together."""
+    n: int
+    """Items."""
+
+    @property
+    def hidden(self) -> int:
+        """Runs whose answers all count alike, by a metric for which there is nothing in `unseen` to make up for it."""
+        ends = np.isin(np.round(self.y, 9), (-1.0, 0.0, 1.0))
+        return int(np.sum(ends & (np.diag(self.seen) <= ROUNDING) & ~self.unseen.any(axis=1)))
+
+
+def sample_of(scores: GridScores, kept: NDArray[np.int64]) -> Sample:
+    """The scores of the runs with some numbers."""
+    seen = scores.covariance[np.ix_(kept, kept)]
+    unseen = np.zeros((len(kept), 0)) if scores.unseen is None else scores.unseen[kept]
+    return Sample(scores.values[kept], seen, unseen, seen + unseen @ unseen.T, scores.n)
+
+
+def weighted_estimate(weights: Floats, without: Sequence[Sequence[Floats]], sample: Sample) -> Estimate:
     """A weighted sum of scores with its interval.
+
+    What leaving out items and replicates shows gives a t interval. What it cannot show, as the answers of a run are all
+    right or all wrong, reaches to one side alone, as far as Wilson's interval does; its distances and those of the t
+    interval are added in squares (MOVER; Zou and Donner 2008, section 2). So the mean over runs that are all wrong has
+    the interval that the report of one of them has: they answer the same items, and more runs say no more of others.
 
     Args:
         weights: of the runs; NaN where there is no such sum.
         without: for each replicate factor, the weights without each of its levels.
-        y: scores.
-        covariance: of the scores over samples of items.
-        n: items.
+        sample: scores.
     """
+    y, covariance, n = sample.y, sample.covariance, sample.n
     if not np.isfinite(weights).all():
         return Estimate(None, None, None, n)
     value = float(weights @ y)
-    components: list[Component] = [(max(0.0, float(weights @ covariance @ weights)), n - 1)]
+    components: list[Component] = [(max(0.0, float(weights @ sample.seen @ weights)), n - 1)]
     for each in without:
         left = np.array(each)
         if not np.isfinite(left).all():
@@ -45,11 +80,15 @@ def weighted_estimate(
         noise = factor * float(np.sum(deviations * (deviations @ covariance)))
         components.append((max(0.0, square - noise), len(left) - 1))
     variance = sum(one for one, _ in components)
-    if variance <= ROUNDING or n < 2:  # A sum that no item and no replicate moves has an interval without width.
-        return Estimate(value, None, None, n)
-    df = variance**2 / sum(one**2 / df for one, df in components if one)
-    half = _t_quantile(df) * math.sqrt(variance)
-    return Estimate(value, value - half, value + half, n)
+    reach = 2 * Z95 * (weights @ sample.unseen)
+    if n < 2 or (variance <= ROUNDING and not (np.abs(reach) > ROUNDING).any()):
+        return Estimate(value, None, None, n)  # Of a sum that nothing moves, the interval has no width.
+    half = 0.0
+    if variance > ROUNDING:
+        df = variance**2 / sum(one**2 / df for one, df in components if one)
+        half = _t_quantile(df) * math.sqrt(variance)
+    low, high = math.hypot(half, *np.minimum(0.0, reach)), math.hypot(half, *np.maximum(0.0, reach))
+    return Estimate(value, value - low, value + high, n)
 
 
 def _t_quantile(df: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jglue_app.scoring.design import Design
 from jglue_app.scoring.effect_types import EffectFactor, Levels, Stability
-from jglue_app.scoring.grid_intervals import ROUNDING, weighted_estimate, within
+from jglue_app.scoring.grid_intervals import ROUNDING, Sample, weighted_estimate, within
 from jglue_app.scoring.metrics import Floats
 
 
@@ -19,32 +19,32 @@ def model_of(levels: Levels, factors: Sequence[EffectFactor]) -> str:
 
 
 def stabilities(
-    design: Design, y: Floats, covariance: Floats, n: int, bounds: tuple[float, float], numbers: Sequence[int]
+    design: Design, sample: Sample, bounds: tuple[float, float], numbers: Sequence[int]
 ) -> Iterator[Stability]:
     """The stability of every model of a grid.
 
     Args:
         design: the linear model of the runs.
-        y: their scores.
-        covariance: of the scores over samples of items.
-        n: items.
+        sample: their scores.
         bounds: least and largest value of the metric.
         numbers: what the runs are numbered as.
     """
+    y = sample.y
     models = [model_of(row, design.factors) for row in design.rows]
     best = _best(design, models, y)
     for model in dict.fromkeys(models):
         mine = np.array([other == model for other in models])
         low, high = (int(np.flatnonzero(mine)[pick(y[mine])]) for pick in (np.argmin, np.argmax))
-        mean = weighted_estimate(mine / mine.sum(), _without_levels(design, mine), y, covariance, n)
-        spread = _spread(design, mine, y, covariance)
+        mean = weighted_estimate(mine / mine.sum(), _without_levels(design, mine), sample)
+        spread = _spread(design, mine, y, sample.covariance)
+        of_items = None if spread is None or sample.n < 2 else spread[1]
         yield Stability(
             model=model,
             runs=int(mine.sum()),
             mean=within(mean, bounds),
             spread=None if spread is None else math.sqrt(spread[0]),
-            items=None if spread is None else math.sqrt(spread[1]),
-            beyond_items=None if spread is None else math.sqrt(max(0.0, spread[0] - spread[1])),
+            items=None if of_items is None else math.sqrt(of_items),
+            beyond_items=None if spread is None or of_items is None else math.sqrt(max(0.0, spread[0] - of_items)),
             lowest=float(y[low]),
             lowest_run=numbers[low],
             highest=float(y[high]),

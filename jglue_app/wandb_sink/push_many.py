@@ -67,7 +67,7 @@ def stored_grid(settings: Settings, name: str, protocol: str | None = None) -> G
         StoreError: its file is damaged.
     """
     grid = members.read(settings, name)
-    table = effect_table(grid, Library(settings.runs_dir), protocol or grid.protocol)
+    table = effect_table(grid, Library(settings.runs_dir, settings.cache_dir), protocol or grid.protocol)
     folders = {settings.runs_dir / member.run: member.levels for member in grid.runs}
     there = {folder: levels for folder, levels in folders.items() if folder.is_dir()}
     gone = tuple(folder.name for folder in folders if folder not in there)

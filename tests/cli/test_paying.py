@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from jglue_app import api
 from jglue_app.cli import main
+from jglue_app.errors import InputError
 from tests.paid_backend import SENT, register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,7 +179,9 @@ import sys
 import pytest
 from tests.paid_backend import SENT, register
 register(pytest.MonkeyPatch())
+from jglue_app import api
 from jglue_app.cli import main
+from jglue_app.errors import InputError
 try:
     main()
 finally:
@@ -210,3 +214,17 @@ def test_on_a_terminal_it_is_asked(tmp_path: Path, answer: str, code: int, sent:
     assert process.returncode == code, err
     assert f"SENT {sent}" in out and "Go on?" in err
     assert ("No item was sent." in err) is (answer == "n")
+
+
+@pytest.mark.parametrize(("budget", "sentence"), [("0", "no budget is set"), ("inf", "finite")])
+def test_a_budget_of_a_grid_is_read_as_that_of_a_run(
+    here: Callable[..., Told], paid_grid: Path, budget: str, sentence: str
+) -> None:
+    paid_grid.write_text(paid_grid.read_text("utf-8").replace("[run]\n", "[run]\nbudget = 5000\n"), "utf-8")
+    told = here("grid", paid_grid, "--budget", budget)
+    assert (told.code, told.out, SENT) == (2, "", [])
+    assert sentence in told.err
+    with pytest.raises(InputError, match=sentence):
+        api.grid(paid_grid, budget=float(budget))
+    assert SENT == []
+    assert here("grid", paid_grid).code == 0 and len(SENT) == 6, "the file's is taken where none is given"

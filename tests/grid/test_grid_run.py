@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -241,6 +242,37 @@ def test_what_cannot_be_done_is_one_sentence(
     assert told.code == 2
     assert sentence in told.err
     assert told.err.count("\n") == 1
+
+
+def test_a_grid_with_one_item_has_means_without_intervals(grid: Path, here: Callable[..., Told]) -> None:
+    text = f"[run]\ntasks = ['jnli']\ndata = 'sample'\nlimit = 1\n{grid.read_text('utf-8').partition('method')[2]}"
+    grid.write_text(text.replace(" = 'both'", "method = 'generate'").partition("shots")[0], "utf-8")
+    told = here(grid)
+    assert told.code == 0
+    assert "There is nothing to compare" not in told.out
+    assert "One item is no sample: there are no intervals. (JNLI accuracy (text))" in told.out
+    (accuracy,) = json.loads(here("two-models", "--json").out)["metrics"][:1]
+    assert (accuracy["runs"], accuracy["items"], accuracy["undefined"]) == (4, 1, [])
+    (only,) = {level["mean"]["low"] for level in accuracy["levels"]["model"]}
+    assert only is None
+
+
+def test_no_column_of_the_shares_is_called_as_another(grid: Path, here: Callable[..., Told]) -> None:
+    (head,) = (line for line in here(grid).out.splitlines() if line.startswith("metric"))
+    columns = re.split(r"  +", head.strip())
+    assert "all of model" in columns and "model" in columns
+    assert len(set(columns)) == len(columns)
+
+
+def test_where_nothing_in_a_damaged_grid_is_to_blame_no_place_is_named(settings: Settings) -> None:
+    folder = members.folder_of(settings)
+    folder.mkdir(parents=True)
+    (folder / "broken.json").write_text("[]", "utf-8")
+    with pytest.raises(StoreError, match=r"broken\.json cannot be read \(Input should be "):
+        members.read(settings, "broken")
+    (folder / "broken.json").write_text('{"format": 2}', "utf-8")
+    with pytest.raises(StoreError, match=r"cannot be read \(format: Input should be 1\)"):
+        members.read(settings, "broken")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', "[" * 100_000])

@@ -14,8 +14,9 @@ from jglue_app.scoring.design import design_of
 from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, MetricEffects
 from jglue_app.scoring.effects import metric_effects
 from jglue_app.scoring.grid_intervals import within
-from jglue_app.scoring.grid_scores import Key, grid_scores
+from jglue_app.scoring.grid_scores import Key, grid_scores, unseen_errors
 from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.significance import proportion
 from jglue_app.scoring.types import Estimate
 
 MODEL = EffectFactor("model", "model", ("a", "b"), False)
@@ -24,6 +25,8 @@ SHOTS = EffectFactor("shots", "prompt", ("1", "2"), False)
 SEED = EffectFactor("shot_seed", "prompt", ("0", "1", "2"), True)
 T_2 = 4.302652729911275
 """scipy.stats.t.ppf(.975, 2)"""
+Z2 = 3.8414588206941227
+"""scipy.stats.norm.ppf(.975)²"""
 
 
 def rows_of(*factors: EffectFactor) -> list[dict[str, str | None]]:
@@ -37,11 +40,12 @@ def exactly(values: Sequence[float]) -> GridScores:
     return GridScores("jnli", "accuracy", "strict", column, np.repeat(column[:, None], 5, axis=1), 50)
 
 
-def of_items(right: Floats) -> GridScores:
+def of_items(right: Floats, metric: str = "accuracy") -> GridScores:
     """Shares of right answers of runs to the same items, shape (runs, items)."""
     n = right.shape[1]
     without = (right.sum(axis=1, keepdims=True) - right) / (n - 1)
-    return GridScores("jnli", "accuracy", "strict", right.mean(axis=1), without, n)
+    values = right.mean(axis=1)
+    return GridScores("jnli", metric, "strict", values, without, n, unseen_errors(metric, values, [n] * len(values)))
 
 
 def effects_of(
@@ -179,6 +183,58 @@ def test_an_interval_over_items_is_that_of_their_mean() -> None:
     assert (mean.value, mean.low, mean.high) == pytest.approx((4 / 6, 4 / 6 - half, 1.0))
 
 
+def test_runs_that_are_all_wrong_or_all_right_have_the_interval_of_their_reports() -> None:
+    style = EffectFactor("style", "prompt", ("x", "y"), True)
+    right = np.zeros((4, 20))
+    right[2:] = 1.0
+    effects = effects_of([MODEL, style], rows_of(MODEL, style), of_items(right))
+    of_report = proportion(0, 20), proportion(20, 20)
+    for one, report in zip(effects.levels["model"], of_report, strict=True):
+        assert (one.mean.value, one.mean.low, one.mean.high) == pytest.approx((report.value, report.low, report.high))
+    assert effects.levels["model"][0].mean.high == pytest.approx(Z2 / (20 + Z2)) == pytest.approx(0.16113, abs=1e-5)
+    # Half a run each: from .5 down by half of what the right ones may fall, and up by half of what the wrong may rise.
+    (mean, _) = (one.mean for one in effects.levels["style"])
+    assert (mean.low, mean.high) == pytest.approx((0.5 - 0.16113 / 2, 0.5 + 0.16113 / 2), abs=1e-5)
+    # The wrong model could only be better, the right one only worse: both take off of the difference of the two.
+    effect = effects.levels["model"][0].effect
+    assert (effect.low, effect.high) == pytest.approx((-0.5, -0.5 + math.hypot(0.16113, 0.16113) / 2), abs=1e-5)
+
+
+def test_what_items_show_and_what_they_cannot_show_are_added_in_squares() -> None:
+    # Of model a one run is all wrong, the other has 10 of 20 right; model b is there to compare with.
+    half = np.tile([1.0, 0.0], 10)
+    style = EffectFactor("style", "prompt", ("x", "y"), False)
+    effects = effects_of([MODEL, style], rows_of(MODEL, style), of_items(np.array([half * 0, half, half, 1 - half])))
+    mean = effects.levels["model"][0].mean
+    seen = 2.093024054408263 * float(np.std(half, ddof=1)) / math.sqrt(20) / 2  # t.ppf(.975, 19)
+    assert mean.low == pytest.approx(0.25 - seen)
+    assert mean.high == pytest.approx(0.25 + math.hypot(seen, Z2 / (20 + Z2) / 2))
+
+
+@pytest.mark.parametrize(("metric", "notices"), [("accuracy", 0), ("char_f1", 0), ("mcc", 1), ("balanced_accuracy", 1)])
+def test_where_no_interval_makes_up_for_it_a_notice_says_that_items_show_nothing(metric: str, notices: int) -> None:
+    right = np.array([[1.0] * 6, [1, 0, 1, 1, 0, 1]])
+    effects = effects_of([MODEL], rows_of(MODEL), of_items(right, metric))
+    said = [notice for notice in effects.notices if notice.startswith("In 1 runs all answers count alike")]
+    assert len(said) == notices
+    assert (effects.levels["model"][0].mean.low is None) == bool(notices)
+
+
+def test_one_item_has_means_without_intervals_and_shares() -> None:
+    style = EffectFactor("style", "prompt", ("x", "y"), True)
+    values = np.array([1.0, 1.0, 0.0, 1.0])
+    scores = GridScores(
+        "jnli", "accuracy", "strict", values, values[:, None], 1, unseen_errors("accuracy", values, [1] * 4)
+    )
+    effects = effects_of([MODEL, style], rows_of(MODEL, style), scores)
+    assert effects.notices == ("One item is no sample: there are no intervals.",)
+    assert means(effects, "model") == pytest.approx({"a": 1.0, "b": 0.5})
+    assert {one.mean.low for levels in effects.levels.values() for one in levels} == {None}
+    assert (effects.shares, effects.items_share, effects.by_group) == ((), None, {})
+    assert [(one.items, one.beyond_items) for one in effects.stability] == [(None, None)] * 2
+    assert effects.stability[1].spread == pytest.approx(math.sqrt(0.5))
+
+
 @pytest.mark.parametrize(
     ("value", "low", "high", "expected"),
     [(0.5, -0.2, 1.3, (0.0, 1.0)), (-0.05, -0.2, 0.1, (-0.05, 0.1)), (1.1, 0.9, 1.2, (0.9, 1.1))],
@@ -283,7 +339,12 @@ def test_stability_is_the_spread_over_prompts_without_what_items_alone_would_giv
     assert first.spread == pytest.approx(math.sqrt(observed))
     assert first.items == pytest.approx(math.sqrt(noise))
     assert first.beyond_items == pytest.approx(math.sqrt(observed - noise), abs=1e-9)
-    assert second.beyond_items == second.spread == pytest.approx(math.sqrt(0.5))
+    # All wrong and all right on 4 items: Wilson's intervals [0, z²/(4 + z²)] and [4/(4 + z²), 1] imply a variance of
+    # (z/2(4 + z²))² each, about .0156 of the .5 that is seen between 0 and 1.
+    noise = Z2 / (2 * (4 + Z2)) ** 2
+    assert second.spread == pytest.approx(math.sqrt(0.5))
+    assert second.items == pytest.approx(math.sqrt(noise)) == pytest.approx(0.12497, abs=1e-5)
+    assert second.beyond_items == pytest.approx(math.sqrt(0.5 - noise))
     # Under x the first is better, under y the second.
     assert (first.best, second.best) == (0.5, 0.5)
 

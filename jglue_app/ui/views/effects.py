@@ -26,6 +26,8 @@ EVIDENCE = {
     "both": Message("Generated text or log-likelihood ranking, as the protocol has it for each subset"),
 }
 """What decided the answers → heading."""
+SIDES = {"model": Message("Model factors together"), "prompt": Message("Prompt factors together")}
+"""Group of factors → what its share of the variance is called; that of one factor has the name of its option."""
 LEAST_SHARE = 0.005
 """Shares of the variance below it are not drawn."""
 MAX_LEFT_OUT = 5
@@ -136,7 +138,7 @@ def _sources(effects: MetricEffects, table: EffectTable, lang: str) -> dict[str,
     shown = sorted(((name, share) for name, share in shares if share >= LEAST_SHARE), key=lambda one: -one[1])
     sides = [
         named(say(title, lang), percent(effects.by_group.get(group, 0.0), lang), lang)
-        for group, title in (("model", Message("Model")), ("prompt", Message("Prompt")))
+        for group, title in SIDES.items()
         if any(factor.group == group and factor.name in effects.levels for factor in table.factors)
     ]
     return {
