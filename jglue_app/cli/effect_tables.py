@@ -22,8 +22,10 @@ MAX_LEFT_OUT = 10
 def effect_parts(table: EffectTable) -> Iterator[Table | str]:
     """What a grid says, in tables and lines."""
     yield f"Grid {table.grid}: {len(table.runs)} runs, protocol {table.protocol}"
-    for out in table.left_out[:MAX_LEFT_OUT]:
-        yield f"left out: {levels_text(out.levels) or out.run}: {out.why}"
+    tried = [out for out in table.left_out if out.begun]
+    yield from (f"left out: {levels_text(out.levels) or out.run}: {out.why}" for out in tried[:MAX_LEFT_OUT])
+    if len(tried) > MAX_LEFT_OUT:
+        yield f"left out: {len(tried) - MAX_LEFT_OUT:,} more, which --json has"
     yield from table.notices
     shown = [effects for reading in READINGS for effects in table.main(reading)]
     if not shown:

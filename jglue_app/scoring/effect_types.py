@@ -166,7 +166,9 @@ class LeftOut:
 
     run: str
     levels: Levels
-    why: Message
+    why: str
+    begun: bool = True
+    """Whether it was ever tried: of others their number says all."""
 
 
 @dataclass(frozen=True, slots=True)

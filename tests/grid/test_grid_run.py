@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ import pytest
 from jglue_app import api, effects
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
+from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import estimate_grid
@@ -198,6 +200,13 @@ def test_a_stopped_grid_goes_on_and_unfinished_runs_are_named(grid: Path, settin
         assert (len(table.runs), len(table.left_out)) == (2, 10)
         assert table.left_out[0].why == "6 items have no output."
         assert table.notices[0].startswith("10 of 12 runs are not in these tables")
+        # Those that have not begun are counted, and none of them is called deleted.
+        assert [out.begun for out in table.left_out] == [True] + [False] * 9
+        assert {out.why for out in table.left_out[1:]} == {"It has not begun."}
+        assert table.notices[1] == "9 of 12 runs have not begun."
+        told = [part for part in effect_parts(table) if isinstance(part, str)]
+        assert sum(part.startswith("left out:") for part in told) == 1
+        assert sum("9 of 12 runs have not begun." in part for part in told) == 1
         passed: list[Sequence[Plan]] = []
 
         def execute(plans: Sequence[Plan]) -> Iterator[Event]:
@@ -207,15 +216,31 @@ def test_a_stopped_grid_goes_on_and_unfinished_runs_are_named(grid: Path, settin
         records = [event for event in run_grid(planned, settings, execute) if event.kind == "record"]
     assert len(records) == 144 - 30
     assert [len(plans) for plans in passed] == [10]
+    shutil.rmtree(settings.runs_dir / planned.plans[0].spec.spec_id)
+    table = effect_table(members.read(settings, "two-models"), Library(settings.runs_dir))
+    assert [out.why for out in table.left_out] == ["It was deleted. Start the same grid again to make it anew."]
 
 
-def test_a_model_that_cannot_be_loaded_stops_no_other(grid: Path, here: Callable[..., Told]) -> None:
+def test_a_model_that_cannot_be_loaded_stops_no_other(
+    grid: Path, settings: Settings, here: Callable[..., Told]
+) -> None:
     (grid.parent / "bad.jsonl").unlink()
     told = here(grid)
     assert told.code == 6
     assert told.err.count("cannot be read (No such file or directory)") == 1
     assert "6 of 12 runs are not complete. Start the same command again" in told.err
     assert "Grid two-models: 6 runs" in told.out
+    # Why the others could not be made is remembered, and no one is told to start them again as they are.
+    table = json.loads(here("two-models", "--json").out)
+    assert len(table["left_out"]) == 6
+    assert all("cannot be read (No such file or directory)" in out["why"] for out in table["left_out"])
+    assert len(table["notices"]) == 1
+    assert table["notices"][0].startswith("6 of 12 runs could not be made, for the reasons given.")
+    assert "deleted" not in told.out
+    answers(grid.parent / "bad.jsonl", 2)
+    assert here(grid).code == 0
+    assert json.loads(here("two-models", "--json").out)["left_out"] == []
+    assert all(member.failed is None and member.begun for member in members.members(settings, "two-models"))
 
 
 def test_a_grid_of_which_no_run_can_be_made_fails_as_a_run_does(tmp_path: Path, here: Callable[..., Told]) -> None:

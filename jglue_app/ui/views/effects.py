@@ -79,10 +79,12 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
         for reading in READINGS
         if (main := table.main(reading))
     ]
+    tried = [out for out in table.left_out if out.begun]
     left_out = [
-        named(levels_text(out.levels, lang) or out.run, say(out.why, lang), lang)
-        for out in table.left_out[:MAX_LEFT_OUT]
+        named(levels_text(out.levels, lang) or out.run, say(out.why, lang), lang) for out in tried[:MAX_LEFT_OUT]
     ]
+    if len(tried) > MAX_LEFT_OUT:
+        left_out.append(say(Message("… and {count:,} more.", count=len(tried) - MAX_LEFT_OUT), lang))
     return {
         "t": {name: say(text, lang) for name, text in WORDS.items()},
         "summary": say(_summary(table), lang),
