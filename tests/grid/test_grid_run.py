@@ -82,8 +82,8 @@ class Told:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Told]:
-    def call(*arguments: object) -> Told:
-        monkeypatch.setattr(sys, "argv", ["jglue_app", "grid", *map(str, arguments)])
+    def call(*arguments: object, command: str = "grid") -> Told:
+        monkeypatch.setattr(sys, "argv", ["jglue_app", command, *map(str, arguments)])
         capfd.readouterr()
         code: object = 0
         try:
@@ -140,6 +140,9 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     assert "JNLI accuracy (log-likelihood)" in ranked
     assert "Means of levels, log-likelihood" in ranked
     assert "(text)" not in ranked
+    # Runs that differ in a seed alone have other labels in the list of all runs.
+    rows = [line for line in here("--data", "sample", command="leaderboard").out.splitlines() if "2-shot" in line]
+    assert sum("shot seed 0" in row for row in rows) == sum("shot seed 1" in row for row in rows) == 4
     listed = here()
     assert listed.out.startswith("two-models: 12 runs (2 model × 2 style × 2 shots × 2 shot_seed)")
 
