@@ -28,7 +28,7 @@ from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import estimate_grid
 from jglue_app.grid.grid_file import read_grid
 from jglue_app.grid.grid_plan import plan_grid
-from jglue_app.grid.grid_run import Execute, one_after_other, run_grid
+from jglue_app.grid.grid_run import Execute, Failures, one_after_other, run_grid
 from jglue_app.messages import Joined
 from jglue_app.prompts.findings import Finding
 from jglue_app.results import exporters
@@ -380,8 +380,9 @@ def grid(
         estimate = estimate_grid(planned, settings, owned, device)
         if estimate.costs and allowed is None:
             raise no_budget(estimate.costs[0])
-        make = execute or one_after_other(settings, owned, budget=allowed)
-        for event in run_grid(planned, settings, make, estimate.left):
+        failures: Failures = {}
+        make = execute or one_after_other(settings, owned, budget=allowed, failures=failures)
+        for event in run_grid(planned, settings, make, estimate.left, failures):
             if event.kind == "notice":
                 notify(event.message)
     finally:

@@ -18,7 +18,7 @@ from jglue_app.backends import backend_for, backend_module
 from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.backends.endpoints import served_model, served_models
 from jglue_app.backends.hub_copy import cached_snapshot
-from jglue_app.backends.library_imports import is_importing
+from jglue_app.backends.library_imports import import_library, is_importing
 from jglue_app.backends.named_models import NamedModel, named_models
 from jglue_app.backends.zero_gpu import space as zero_gpu
 from jglue_app.errors import JglueAppError
@@ -147,6 +147,19 @@ def memory_free(device: str) -> int:
     """Bytes that are free where models are loaded."""
     free: int = backend_module(ModelSpec("")).memory_free(_device_of_models(device))
     return free
+
+
+def device_kind(model: ModelSpec, device: str) -> str | None:
+    """`cpu`, `cuda` or `mps`, where a model would be loaded; None of one that this machine does not load.
+
+    Raises:
+        DeviceError: this machine does not have the device.
+        UnknownNameError: there is no such device.
+    """
+    if model.backend != "hf":
+        return None
+    devices = import_library("jglue_app.backends.hf.devices")
+    return str(devices.resolve_device(_device_of_models(device))).split(":")[0]
 
 
 def _device_of_models(device: str) -> str:

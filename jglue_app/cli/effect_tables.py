@@ -10,8 +10,9 @@ from jglue_app.scoring.effect_types import AVERAGE, EffectTable, Levels, MetricE
 from jglue_app.scoring.scoreboard import estimate_text, number
 from jglue_app.tasks import TASKS
 
-READINGS = {"strict": "text", "choose": "log-likelihood"}
-"""Readings that are shown; the lenient one is in the JSON."""
+READINGS = ("strict", "choose")
+"""Those that are shown; the lenient one is in the JSON."""
+EVIDENCE = {"text": "text", "log_likelihood": "log-likelihood", "both": "text, log-likelihood"}
 GROUPS = {"model": "all of model", "prompt": "all of prompt"}
 """Group of factors → the column with what they account for together; a factor has the name of its option."""
 MAX_LEFT_OUT = 10
@@ -21,8 +22,10 @@ MAX_LEFT_OUT = 10
 def effect_parts(table: EffectTable) -> Iterator[Table | str]:
     """What a grid says, in tables and lines."""
     yield f"Grid {table.grid}: {len(table.runs)} runs, protocol {table.protocol}"
-    for out in table.left_out[:MAX_LEFT_OUT]:
-        yield f"left out: {levels_text(out.levels) or out.run}: {out.why}"
+    tried = [out for out in table.left_out if out.begun]
+    yield from (f"left out: {levels_text(out.levels) or out.run}: {out.why}" for out in tried[:MAX_LEFT_OUT])
+    if len(tried) > MAX_LEFT_OUT:
+        yield f"left out: {len(tried) - MAX_LEFT_OUT:,} more, which --json has"
     yield from table.notices
     shown = [effects for reading in READINGS for effects in table.main(reading)]
     if not shown:
@@ -31,8 +34,9 @@ def effect_parts(table: EffectTable) -> Iterator[Table | str]:
     yield ""
     yield "What the variance between runs comes from (shares of it; sampling of items taken off and shown as one):"
     yield _shares(table, shown)
-    for reading, word in READINGS.items():
+    for reading in READINGS:
         main = table.main(reading)
+        word = EVIDENCE[table.evidence(main)]
         if main:
             yield ""
             yield f"Means of levels, {word} (least squares, 95 % interval over items, wordings and seeds):"
@@ -43,16 +47,16 @@ def effect_parts(table: EffectTable) -> Iterator[Table | str]:
     notices: dict[str, list[str]] = {}
     for effects in shown:
         for notice in effects.notices:
-            notices.setdefault(notice, []).append(metric_text(effects))
+            notices.setdefault(notice, []).append(metric_text(table, effects))
     yield from [""] if notices else []
     yield from (f"{notice} ({', '.join(metrics)})" for notice, metrics in notices.items())
 
 
-def metric_text(effects: MetricEffects) -> str:
-    """Subset, metric and reading."""
+def metric_text(table: EffectTable, effects: MetricEffects) -> str:
+    """Subset, metric, and what decided the answers."""
     task = "average" if effects.task == AVERAGE else TASKS[effects.task].title
     metric = "" if effects.task == AVERAGE else f" {effects.metric}"
-    return f"{task}{metric} ({READINGS.get(effects.reading, effects.reading)})"
+    return f"{task}{metric} ({EVIDENCE[table.evidence([effects])]})"
 
 
 def levels_text(levels: Levels) -> str:
@@ -80,7 +84,7 @@ def _shares(table: EffectTable, shown: Sequence[MetricEffects]) -> Table:
         pairs = sum(share for term, share in of.items() if len(term) == 2)
         has_shares = bool(effects.shares)
         head.add_row(
-            metric_text(effects),
+            metric_text(table, effects),
             str(effects.runs),
             number(effects.mean),
             number(effects.deviation),
@@ -94,7 +98,7 @@ def _shares(table: EffectTable, shown: Sequence[MetricEffects]) -> Table:
 
 
 def _levels(table: EffectTable, main: Sequence[MetricEffects]) -> Table:
-    head = _head("level", "runs", *(metric_text(effects).split(" (")[0] for effects in main))
+    head = _head("level", "runs", *(metric_text(table, effects).split(" (")[0] for effects in main))
     for factor in table.factors:
         for level in factor.levels:
             cells = [next((one for one in e.levels.get(factor.name, ()) if one.level == level), None) for e in main]
@@ -111,7 +115,7 @@ def _stability(table: EffectTable, main: Sequence[MetricEffects]) -> Table:
     for effects in main:
         for one in effects.stability:
             name = f"{one.model}, " if one.model else ""
-            head.add_row(f"{name}{metric_text(effects).split(' (')[0]}", str(one.runs), *_spread(one, table))
+            head.add_row(f"{name}{metric_text(table, effects).split(' (')[0]}", str(one.runs), *_spread(one, table))
     return head
 
 

@@ -16,12 +16,12 @@ from jglue_app.cli.ray_options import RayCpusOption, RayOption, RayWorkersOption
 from jglue_app.cli.runs import stop_on_signal, tell_failure
 from jglue_app.cli.tables import print_json, print_lines, print_parts
 from jglue_app.cluster import RayOptions, over_workers
-from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import GridEstimate, estimate_grid
 from jglue_app.grid.grid_file import read_grid
 from jglue_app.grid.grid_plan import plan_grid
-from jglue_app.grid.grid_run import one_after_other, run_grid, unfinished
+from jglue_app.grid.grid_run import Failures, one_after_other, run_grid, unfinished
 from jglue_app.messages import Message
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
@@ -110,7 +110,7 @@ def _run(
     as_json: bool,
 ) -> int:
     """Make the runs of a grid and show its table; returns the exit code."""
-    failures: list[JglueAppError] = []
+    failures: Failures = {}
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         described = read_grid(file)
         given = described.budget_with(budget)
@@ -128,7 +128,7 @@ def _run(
         else:
             execute = over_workers(settings, pool, over, stop.is_set, failures=failures)
         finished, out_of_budget = 0, False
-        for event in run_grid(planned, settings, execute, estimate.left):
+        for event in run_grid(planned, settings, execute, estimate.left, failures):
             view.show(event)
             tell_failure(event, view)
             if event.kind == "done":
@@ -139,7 +139,7 @@ def _run(
         view.still()
         code = EXIT_INTERRUPTED if stop.is_set() else _tell_missing(estimate, settings, view, silent=out_of_budget)
     if failures and not finished and code != EXIT_INTERRUPTED and not estimate.complete:
-        raise failures[0]
+        raise next(iter(failures.values()))
     show_effects(planned.grid.name, settings, protocol, as_json=as_json)
     return code
 

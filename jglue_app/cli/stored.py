@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from jglue_app.results.importers import FORMATS
 from jglue_app.results.importers.import_run import ImportResult, Items, import_logs, import_summary
 from jglue_app.results.library import Library
 from jglue_app.results.rankings import Rankings, rankings, reader_of
+from jglue_app.results.run_label import distinct_labels
 from jglue_app.results.run_name import MAX_DESCRIPTION, MAX_NAME, read_name, write_name
 from jglue_app.runs.progress import ProgressView
 from jglue_app.runs.store import RunStore
@@ -127,6 +129,7 @@ def leaderboard(
     names = task_list(tasks, protocol)
     get_protocol(against)
     saved: dict[str, Any] = {}
+    labels: Mapping[str, str] = {}
     found: Rankings | None = None
     before: Mapping[str, Place] = {}
     if wandb:
@@ -146,12 +149,15 @@ def leaderboard(
         found, before = _rankings(library, [entry.name for entry in entries], names, protocol, against)
         listed, reasons = library.listing()
         elsewhere = Counter(stored.data_kind for stored in listed)
+        there = {entry.name for entry in entries}
+        labels = distinct_labels({run.name: run for run in listed if run.name in there})
         _tell_damaged(damaged | reasons)
     if as_json:
         table = {"protocol": protocol, "against": against, "tasks": names, "entries": entries}
         by_items = {} if found is None else {"rankings": found.rankings, "apart": found.apart}
         print_json(table | by_items | ({"report": saved} if saved else {}))
         return
+    entries = [replace(entry, label=labels.get(entry.name, entry.label)) for entry in entries]
     print_leaderboard(entries, names, protocol, against, data_kind, elsewhere, found, before)
     if wandb and project.left_out:
         runs, them = ("1 run", "it") if project.left_out == 1 else (f"{project.left_out:,} runs", "them")

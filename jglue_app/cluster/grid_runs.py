@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cluster.options import RayOptions
 from jglue_app.cluster.runs import refuse_servers, run_plans_on_ray
-from jglue_app.errors import JglueAppError, ModelError, RunBusyError, StoreError
-from jglue_app.grid.grid_run import Execute
+from jglue_app.errors import ModelError, RunBusyError, StoreError
+from jglue_app.grid.grid_run import Execute, Failures
 from jglue_app.messages import Message
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
@@ -24,7 +24,7 @@ def over_workers(
     options: RayOptions,
     should_stop: Callable[[], bool] = lambda: False,
     *,
-    failures: list[JglueAppError] | None = None,
+    failures: Failures | None = None,
 ) -> Execute:
     """What makes the runs of a grid over a cluster: workers keep the model that they hold while items of any of its
     runs are left. A run that cannot be made is named in a notice, and the others go on.
@@ -60,7 +60,7 @@ def over_workers(
             yield from _run([plan])
         except (ModelError, RunBusyError, StoreError) as e:
             if failures is not None:
-                failures.append(e)
+                failures[plan.spec.spec_id] = e
             message = Message("{run}: {message}", run=plan.spec.label, message=e.message)
             yield Event("notice", plan.spec.label, message=message)
 

@@ -156,7 +156,7 @@ def estimate_grid(planned: GridPlan, settings: Settings, pool: ModelPool, device
     left = [_left(plan, store) for plan, store in zip(planned.plans, stores, strict=True)]
     counts = [sum(of.values()) for of in left]
     open_ = [i for i, count in enumerate(counts) if count]
-    rates = measured([planned.plans[i].spec.model for i in open_], settings.runs_dir) if open_ else {}
+    rates = measured([planned.plans[i].spec.model for i in open_], settings.runs_dir, device) if open_ else {}
     by_weights: dict[ModelSpec, list[int]] = {}
     for i in open_:
         by_weights.setdefault(weights_of(planned.plans[i]), []).append(i)

@@ -21,23 +21,36 @@ Execute = Callable[[Sequence[Plan]], Iterator[Event]]
 """Executes plans, in their order or at the same time, and gives the events of their runs."""
 
 
+Failures = dict[str, JglueAppError]
+"""Run → why it could not be made."""
+
+
 def run_grid(
-    planned: GridPlan, settings: Settings, execute: Execute, left: Sequence[Plan] | None = None
+    planned: GridPlan,
+    settings: Settings,
+    execute: Execute,
+    left: Sequence[Plan] | None = None,
+    failures: Failures | None = None,
 ) -> Iterator[Event]:
-    """Remember the grid and make its runs that are not complete, as a stream of events.
+    """Remember the grid and make its runs that are not complete, as a stream of events. Which of them have begun, and
+    why others could not be made, is remembered when it ends, also when it is stopped.
 
     Args:
         planned: the grid.
         settings: mode and folders.
         execute: makes the runs; `one_after_other` gives one for this process.
         left: the plans of the runs that are not complete, where they are known (`GridEstimate.left`).
+        failures: those that `execute` fills.
 
     Raises:
         StoreError: the grid's own file cannot be written.
         JglueAppError: what `execute` raises.
     """
     members.write(planned, settings)
-    yield from execute(unfinished(planned.plans, settings) if left is None else left)
+    try:
+        yield from execute(unfinished(planned.plans, settings) if left is None else left)
+    finally:
+        members.write(planned, settings, {run: error.message for run, error in (failures or {}).items()})
 
 
 def unfinished(plans: Sequence[Plan], settings: Settings) -> list[Plan]:
@@ -63,7 +76,7 @@ def one_after_other(
     *,
     budget: float | None = None,
     charge: Charge = nobody_else,
-    failures: list[JglueAppError] | None = None,
+    failures: Failures | None = None,
 ) -> Execute:
     """What makes runs in this process, in their order, so that each model is loaded once.
 
@@ -81,12 +94,14 @@ def one_after_other(
     """
 
     def execute(plans: Sequence[Plan]) -> Iterator[Event]:
-        left, unusable = budget, set[object]()
+        left, unusable = budget, dict[object, JglueAppError]()
+        failed = {} if failures is None else failures
         for plan in plans:
             needs = weights_of(plan), plan.spec.model.adapter, plan.spec.prompt.format
             if should_stop():
                 return
             if needs in unusable:
+                failed[plan.spec.spec_id] = unusable[needs]
                 continue
             store = RunStore.of(settings.runs_dir, plan.spec)
             before = spent_so_far(store) if left is not None else 0.0
@@ -97,10 +112,9 @@ def one_after_other(
                     if event.kind == "stopped":
                         return
             except JglueAppError as e:
-                if failures is not None:
-                    failures.append(e)
+                failed[plan.spec.spec_id] = e
                 if isinstance(e, ModelError):
-                    unusable.add(needs)
+                    unusable[needs] = e
                 message = Message("{run}: {message}", run=plan.spec.label, message=e.message)
                 yield Event("notice", plan.spec.label, message=message)
             left = None if left is None else max(0.0, left - (spent_so_far(store) - before))

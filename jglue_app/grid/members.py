@@ -1,7 +1,7 @@
 """Which stored runs belong to a grid: a small file beside the runs, `grids/NAME.json`.
 
     {"format": 1, "name": …, "created": …, "protocol": …, "factors": [{"name", "group", "replicate", "levels"}],
-     "questions": [{"jnli": [ids]}], "runs": [{"run", "levels", "questions"}]}
+     "questions": [{"jnli": [ids]}], "runs": [{"run", "levels", "questions", "begun", "failed"}]}
 
 Runs stay as they are and may belong to several grids. What a grid's file does not know of a run, the run's own folder
 says.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +24,7 @@ from jglue_app.errors import StoreError, UnknownNameError, reason_of
 from jglue_app.grid.factors import Group
 from jglue_app.grid.grid_file import NAME
 from jglue_app.grid.grid_plan import GridPlan
+from jglue_app.messages import as_json, from_json
 from jglue_app.runs.serialization import dumps
 from jglue_app.settings import Settings
 from jglue_app.whole_files import write_atomically
@@ -58,6 +59,15 @@ class Member:
     """Factor → level; None where the factor does not concern it."""
     questions: int = 0
     """Which of the grid's `questions` it is asked."""
+    begun: bool = False
+    """Whether it was there when the grid was run."""
+    failed: Any = None
+    """Why it could not be made, as `messages.as_json` has it; None if it could, or was not tried."""
+
+    @property
+    def failure(self) -> str:
+        """Why it could not be made, in a sentence; empty if it could, or was not tried."""
+        return "" if self.failed is None else from_json(self.failed)
 
 
 @checked_dataclass(frozen=True, config=_CONFIG)
@@ -95,18 +105,22 @@ def folder_of(settings: Settings) -> Path:
     return settings.runs_dir / FOLDER
 
 
-def write(planned: GridPlan, settings: Settings) -> Path:
-    """Remember which runs belong to a grid, in place of what was remembered of one of its name.
+def write(planned: GridPlan, settings: Settings, failed: Mapping[str, str] | None = None) -> Path:
+    """Remember which runs belong to a grid, in place of what was remembered of one of its name; and of each run,
+    whether it was ever there, and why it could not be made (`failed`; what earlier sessions said of others stays).
 
     Raises:
         StoreError: the file cannot be written.
     """
     path = folder_of(settings) / f"{planned.grid.name}.json"
-    content = dumps(_table(planned)) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
-            write_atomically(path, content)
+            begun, why = _before(path, settings, planned.grid.name)
+            here = {run for run in _runs(planned) if (settings.runs_dir / run / "manifest.json").is_file()}
+            why |= {run: as_json(sentence) for run, sentence in (failed or {}).items()}
+            why = {run: sentence for run, sentence in why.items() if run not in here}
+            write_atomically(path, dumps(_table(planned, begun | here, why)) + "\n")
     except (OSError, Timeout) as e:
         raise StoreError(
             "{path} cannot be written ({reason}). Check the permissions and the free space.",
@@ -116,7 +130,20 @@ def write(planned: GridPlan, settings: Settings) -> Path:
     return path
 
 
-def _table(planned: GridPlan) -> dict[str, Any]:
+def _runs(planned: GridPlan) -> list[str]:
+    return [run.plan.spec.spec_id for run in planned.runs]
+
+
+def _before(path: Path, settings: Settings, name: str) -> tuple[set[str], dict[str, Any]]:
+    """The runs that were ever there, and why others could not be made, as a grid's file has it."""
+    try:
+        old = read(settings, name).runs if path.is_file() else ()
+    except StoreError:  # It is written anew.
+        return set(), {}
+    return {one.run for one in old if one.begun}, {one.run: one.failed for one in old if one.failed is not None}
+
+
+def _table(planned: GridPlan, begun: Collection[str], failed: Mapping[str, Any]) -> dict[str, Any]:
     questions: list[dict[str, list[str]]] = []
     places: dict[str, int] = {}
     runs = []
@@ -126,7 +153,9 @@ def _table(planned: GridPlan) -> dict[str, Any]:
         if key not in places:
             places[key] = len(questions)
             questions.append(asked)
-        runs.append({"run": run.plan.spec.spec_id, "levels": dict(run.levels), "questions": places[key]})
+        name = run.plan.spec.spec_id
+        known = {"begun": name in begun} | ({"failed": failed[name]} if name in failed else {})
+        runs.append({"run": name, "levels": dict(run.levels), "questions": places[key], **known})
     return {
         "format": FORMAT_VERSION,
         "name": planned.grid.name,
@@ -170,7 +199,9 @@ def read(settings: Settings, name: str) -> StoredGrid:
         grid = TypeAdapter(StoredGrid).validate_python(json.loads(raw))
         if any(not 0 <= member.questions < len(grid.questions) for member in grid.runs):
             raise ValueError("questions")
-    except (OSError, ValueError, RecursionError) as e:
+        for member in grid.runs:
+            _ = member.failure  # Raises for what is no message.
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
         reason = _first(e) if isinstance(e, ValidationError) else reason_of(e)
         raise StoreError(
             "{path} cannot be read ({reason}). Start the grid again, which writes it anew; its runs are kept.",

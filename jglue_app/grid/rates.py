@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jglue_app.backends.model_facts import device_kind
 from jglue_app.errors import StoreError
 from jglue_app.runs.manifest import machine_facts
 from jglue_app.runs.plan import Plan
@@ -51,14 +52,21 @@ def model_key(model: ModelSpec) -> ModelSpec:
     return replace(model, files_sha256=None, revision=None, allow_bin=False)
 
 
-def measured(models: Sequence[ModelSpec], runs_dir: Path) -> dict[ModelSpec, Rates]:
-    """Model (see `model_key`) → its rates, of runs that were made on this machine; of the newest ones."""
-    wanted = {model_key(model) for model in models}
+def measured(models: Sequence[ModelSpec], runs_dir: Path, device: str = "auto") -> dict[ModelSpec, Rates]:
+    """Model (see `model_key`) → its rates, of the newest runs that were made on this machine, and on the same kind of
+    device as `device` is here.
+
+    Raises:
+        DeviceError: this machine does not have the device.
+        UnknownNameError: there is no such device.
+    """
+    wanted = {model_key(model): device_kind(model, device) for model in models}
     here = _machine(machine_facts())
     found: dict[ModelSpec, Rates] = {}
-    for store, spec in sorted(_specs(runs_dir, here), key=lambda one: one[0].path.stat().st_mtime, reverse=True):
+    newest = sorted(_specs(runs_dir, here), key=lambda one: one[0].path.stat().st_mtime, reverse=True)
+    for store, spec, loaded_on in newest:
         key = model_key(spec.model)
-        if key not in wanted:
+        if key not in wanted or wanted[key] not in (None, loaded_on):
             continue
         rates = found.setdefault(key, Rates())
         if rates.runs < MAX_READ and _count(store, spec, rates):
@@ -66,20 +74,23 @@ def measured(models: Sequence[ModelSpec], runs_dir: Path) -> dict[ModelSpec, Rat
     return found
 
 
-def _specs(runs_dir: Path, here: dict[str, Any]) -> Iterator[tuple[RunStore, RunSpec]]:
-    """The stored runs of this machine that have answers; those that cannot be read are passed over."""
+def _specs(runs_dir: Path, here: dict[str, Any]) -> Iterator[tuple[RunStore, RunSpec, str]]:
+    """The stored runs of this machine that have answers, with the kind of the device that they began on; those that
+    cannot be read are passed over."""
     for path in runs_dir.glob("[!.]*/manifest.json"):
         store = RunStore(path.parent)
         try:
             manifest = store.manifest()
-            if _machine(manifest.get("machine") or {}) == here and store.has_records():
-                yield store, store.spec()
+            if _machine(manifest.get("machine")) == here and store.has_records():
+                model = manifest.get("model")
+                device = str(model.get("device", "")) if isinstance(model, dict) else ""
+                yield store, store.spec(), device.split(":")[0]
         except StoreError:
             continue
 
 
-def _machine(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: facts.get(name) for name in SAME_MACHINE}
+def _machine(facts: object) -> dict[str, Any]:
+    return {name: facts.get(name) if isinstance(facts, dict) else None for name in SAME_MACHINE}
 
 
 def _count(store: RunStore, spec: RunSpec, rates: Rates) -> bool:

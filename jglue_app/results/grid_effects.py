@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from jglue_app.errors import StoreError
 from jglue_app.grid.members import Member, StoredGrid
@@ -18,7 +18,8 @@ from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.types import RunData
 
-NOT_HERE = Message("It has not begun, or was deleted.")
+NOT_BEGUN = Message("It has not begun.")
+DELETED = Message("It was deleted. Start the same grid again to make it anew.")
 
 
 def effect_table(grid: StoredGrid, library: Library, protocol: str = "official") -> EffectTable:
@@ -38,7 +39,7 @@ def effect_table(grid: StoredGrid, library: Library, protocol: str = "official")
             items = grid.items_of(member)
             path = library.runs_dir / member.run
             if not RunStore(path).exists():
-                left_out.append(LeftOut(member.run, member.levels, NOT_HERE))
+                left_out.append(_not_here(member))
                 continue
             missing = _missing(library.data(path, items), items)
             if missing:
@@ -55,16 +56,6 @@ def effect_table(grid: StoredGrid, library: Library, protocol: str = "official")
     levels = tuple(member.levels for member in used)
     designs: dict[tuple[int, ...], Design] = {}
     found = (metric_effects(factors, levels, scores, designs) for scores in grid_scores(values, groups))
-    notices = []
-    if left_out:
-        notices.append(
-            Message(
-                "{count:,} of {all:,} runs are not in these tables: they are not complete, or cannot be read. Start "
-                "the same grid again to complete them.",
-                count=len(left_out),
-                all=len(grid.runs),
-            )
-        )
     return EffectTable(
         grid=grid.name,
         protocol=protocol,
@@ -73,8 +64,36 @@ def effect_table(grid: StoredGrid, library: Library, protocol: str = "official")
         levels=levels,
         left_out=tuple(left_out),
         metrics=tuple(effects for effects in found if effects is not None),
-        notices=tuple(notices),
+        notices=tuple(_notices(grid, left_out)),
     )
+
+
+def _not_here(member: Member) -> LeftOut:
+    """Why a run of a grid has no folder."""
+    if member.failed is not None:
+        return LeftOut(member.run, member.levels, member.failure)
+    return LeftOut(member.run, member.levels, DELETED if member.begun else NOT_BEGUN, begun=member.begun)
+
+
+def _notices(grid: StoredGrid, left_out: Sequence[LeftOut]) -> Iterator[Message]:
+    """How many runs of a grid are in no table."""
+    failed = {member.run for member in grid.runs if member.failed is not None} & {out.run for out in left_out}
+    if any(out.run not in failed for out in left_out):
+        yield Message(
+            "{count:,} of {all:,} runs are not in these tables: they are not complete, or cannot be read. Start "
+            "the same grid again to complete them.",
+            count=len(left_out),
+            all=len(grid.runs),
+        )
+    if not_begun := sum(not out.begun for out in left_out):
+        yield Message("{count:,} of {all:,} runs have not begun.", count=not_begun, all=len(grid.runs))
+    if failed:
+        yield Message(
+            "{count:,} of {all:,} runs could not be made, for the reasons given. Where nothing can be done about it, "
+            "leave such combinations out of the file with [[exclude]].",
+            count=len(failed),
+            all=len(grid.runs),
+        )
 
 
 def _missing(data: RunData, items: Ids) -> int:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +11,15 @@ import numpy as np
 
 from jglue_app.messages import Message
 from jglue_app.scoring.metrics import Floats
+from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.types import Estimate
 
 Levels = Mapping[str, str | None]
 """Factor → level of a run; None where the factor does not concern it."""
 AVERAGE = "average"
 """In place of a subset: the mean over all subsets."""
+SIGNED = ("pearson", "spearman", "mcc")
+"""Metrics from −1 to 1; the others begin at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,15 @@ class GridScores:
     """Shape (runs, columns): standard errors that leaving out items cannot show, as all answers of a run are right, or
     all wrong; errors in one column go together, those in two are independent. Above 0 where the value could only be
     higher, below 0 where it could only be lower. None for none."""
+
+    averaged: tuple[str, ...] = ()
+    """Of an average: the metrics of its subsets."""
+
+    @property
+    def low(self) -> float:
+        """Least value that the metric can have; of an average the mean of what its metrics can have."""
+        metrics = self.averaged or (self.metric,)
+        return -sum(metric in SIGNED for metric in metrics) / len(metrics)
 
     @property
     def covariance(self) -> Floats:
@@ -131,6 +143,8 @@ class MetricEffects:
     runs: int
     """Runs that it rests on."""
     items: int
+    low: float
+    """Least value that the metric can have."""
     mean: float
     deviation: float
     """Standard deviation between runs."""
@@ -153,7 +167,9 @@ class LeftOut:
 
     run: str
     levels: Levels
-    why: Message
+    why: str
+    begun: bool = True
+    """Whether it was ever tried: of others their number says all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +194,15 @@ class EffectTable:
             if effects.reading == reading:
                 first.setdefault(effects.task, effects)
         return list(first.values())
+
+    def evidence(self, shown: Sequence[MetricEffects]) -> str:
+        """What decided the answers that some metrics count: `text`, `log_likelihood` (also in the strict reading of a
+        protocol that ranks the choices), or `both`, in several subsets."""
+        ranked = get_protocol(self.protocol).ranked
+        kinds: set[str] = set()
+        for effects in shown:
+            averaged = [one.task for one in self.main(effects.reading) if one.task != AVERAGE]
+            tasks = averaged if effects.task == AVERAGE else [effects.task]
+            by_rank = (effects.reading == "choose" or task in ranked for task in tasks)
+            kinds |= {"log_likelihood" if each else "text" for each in by_rank}
+        return "both" if len(kinds) > 1 else next(iter(kinds), "text")

@@ -35,9 +35,6 @@ from jglue_app.scoring.grid_intervals import ROUNDING, Sample, sample_of, weight
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.prompt_stability import stabilities
 
-SIGNED = ("pearson", "spearman", "mcc")
-"""Metrics from −1 to 1; the others begin at 0."""
-
 
 def metric_effects(
     factors: Sequence[EffectFactor],
@@ -64,13 +61,14 @@ def metric_effects(
     sample = sample_of(scores, kept)
     y = sample.y
     shares, items_share = _shares(design, sample)
-    bounds = (-1.0 if scores.metric in SIGNED else 0.0, 1.0)
+    bounds = (scores.low, 1.0)
     return MetricEffects(
         task=scores.task,
         metric=scores.metric,
         reading=scores.reading,
         runs=len(kept),
         items=scores.n,
+        low=scores.low,
         mean=float(y.mean()),
         deviation=float(y.std(ddof=1)),
         items_share=None if items_share is None else min(1.0, items_share),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -128,7 +129,8 @@ def grid_scores(
         yield scores
     for of_reading in first.values():
         if len(of_reading) > 1:
-            yield _average(list(of_reading.values()))
+            of_subsets = list(of_reading.values())
+            yield replace(_average(of_subsets), averaged=tuple(scores.metric for scores in of_subsets))
 
 
 def unseen_errors(metric: str, values: Floats, counts: Sequence[int] | NDArray[np.int64]) -> Floats:

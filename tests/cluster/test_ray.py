@@ -17,7 +17,8 @@ from jglue_app.backends.scripted import ScriptedBackend
 from jglue_app.cluster import RayOptions, distribution, over_workers, run_plans_on_ray
 from jglue_app.cluster.connection import connected
 from jglue_app.cluster.worker import process_facts
-from jglue_app.errors import InputError, JglueAppError, ModelNotFoundError, RunBusyError
+from jglue_app.errors import InputError, ModelNotFoundError, RunBusyError
+from jglue_app.grid.grid_run import Failures
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.runner import run_plan
@@ -147,14 +148,14 @@ def test_a_grid_runs_over_workers_and_a_run_that_cannot_be_made_stops_no_other(
     models = [table(tmp_path / f"{n}.jsonl") for n in range(3)]
     plans = [planned(settings, model, ["jnli"], limit=5) for model in models]
     models[1].unlink()
-    failures: list[JglueAppError] = []
+    failures: Failures = {}
     with ModelPool(settings, device="cpu") as pool:
         events = list(over_workers(settings, pool, OPTIONS, failures=failures)(plans))
     assert [RunStore.of(settings.runs_dir, plan.spec).exists() for plan in plans] == [True, False, True]
     for plan in (plans[0], plans[2]):
         assert sorted(written(settings, plan)) == sorted(wanted(plan))
-    assert [failure.message for failure in failures if "1.jsonl" in failure.message] == [f.message for f in failures]
-    assert len(failures) == 1
+    assert list(failures) == [plans[1].spec.spec_id]
+    assert all("1.jsonl" in failure.message for failure in failures.values())
     assert sum(event.kind == "done" for event in events) == 2
     assert any(event.kind == "notice" and "1.jsonl" in event.message for event in events)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -16,17 +17,20 @@ import pytest
 from jglue_app import api, effects
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
+from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import estimate_grid
 from jglue_app.grid.grid_file import read_grid
 from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import one_after_other, run_grid
+from jglue_app.grid.rates import measured
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.settings import ASSETS, Settings
+from jglue_app.types import ModelSpec
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.grid_panel import effects_html, grid_names
 
@@ -78,8 +82,8 @@ class Told:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Told]:
-    def call(*arguments: object) -> Told:
-        monkeypatch.setattr(sys, "argv", ["jglue_app", "grid", *map(str, arguments)])
+    def call(*arguments: object, command: str = "grid") -> Told:
+        monkeypatch.setattr(sys, "argv", ["jglue_app", command, *map(str, arguments)])
         capfd.readouterr()
         code: object = 0
         try:
@@ -131,6 +135,14 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     assert levels["good.jsonl"] > levels["/bad.jsonl"]
     assert [one["spread"] for one in accuracy["stability"]] == pytest.approx([0, 0])
     assert [one["best"] for one in accuracy["stability"]] == [1, 0]
+    # A protocol that ranks the choices has no reading of the text.
+    ranked = here("two-models", "--protocol", "stability-jp").out
+    assert "JNLI accuracy (log-likelihood)" in ranked
+    assert "Means of levels, log-likelihood" in ranked
+    assert "(text)" not in ranked
+    # Runs that differ in a seed alone have other labels in the list of all runs.
+    rows = [line for line in here("--data", "sample", command="leaderboard").out.splitlines() if "2-shot" in line]
+    assert sum("shot seed 0" in row for row in rows) == sum("shot seed 1" in row for row in rows) == 4
     listed = here()
     assert listed.out.startswith("two-models: 12 runs (2 model × 2 style × 2 shots × 2 shot_seed)")
 
@@ -164,6 +176,12 @@ def test_from_python_a_grid_is_run_and_its_effects_are_read(grid: Path, settings
         html = effects_html(state, "two-models", "official", "ja")
     assert "問題の選ばれ方" in html
     assert "good.jsonl" in html
+    assert "自由生成（厳密な読み取り）" in html
+    assert "対数尤度で順位づけ" in html
+    with closing(AppState(settings)) as state:
+        html = effects_html(state, "two-models", "stability-jp", "en")
+    assert "Log-likelihood ranking" in html
+    assert "Generated text" not in html
     assert str(grid.parent) not in html
 
 
@@ -185,6 +203,13 @@ def test_a_stopped_grid_goes_on_and_unfinished_runs_are_named(grid: Path, settin
         assert (len(table.runs), len(table.left_out)) == (2, 10)
         assert table.left_out[0].why == "6 items have no output."
         assert table.notices[0].startswith("10 of 12 runs are not in these tables")
+        # Those that have not begun are counted, and none of them is called deleted.
+        assert [out.begun for out in table.left_out] == [True] + [False] * 9
+        assert {out.why for out in table.left_out[1:]} == {"It has not begun."}
+        assert table.notices[1] == "9 of 12 runs have not begun."
+        told = [part for part in effect_parts(table) if isinstance(part, str)]
+        assert sum(part.startswith("left out:") for part in told) == 1
+        assert sum("9 of 12 runs have not begun." in part for part in told) == 1
         passed: list[Sequence[Plan]] = []
 
         def execute(plans: Sequence[Plan]) -> Iterator[Event]:
@@ -194,15 +219,31 @@ def test_a_stopped_grid_goes_on_and_unfinished_runs_are_named(grid: Path, settin
         records = [event for event in run_grid(planned, settings, execute) if event.kind == "record"]
     assert len(records) == 144 - 30
     assert [len(plans) for plans in passed] == [10]
+    shutil.rmtree(settings.runs_dir / planned.plans[0].spec.spec_id)
+    table = effect_table(members.read(settings, "two-models"), Library(settings.runs_dir))
+    assert [out.why for out in table.left_out] == ["It was deleted. Start the same grid again to make it anew."]
 
 
-def test_a_model_that_cannot_be_loaded_stops_no_other(grid: Path, here: Callable[..., Told]) -> None:
+def test_a_model_that_cannot_be_loaded_stops_no_other(
+    grid: Path, settings: Settings, here: Callable[..., Told]
+) -> None:
     (grid.parent / "bad.jsonl").unlink()
     told = here(grid)
     assert told.code == 6
     assert told.err.count("cannot be read (No such file or directory)") == 1
     assert "6 of 12 runs are not complete. Start the same command again" in told.err
     assert "Grid two-models: 6 runs" in told.out
+    # Why the others could not be made is remembered, and no one is told to start them again as they are.
+    table = json.loads(here("two-models", "--json").out)
+    assert len(table["left_out"]) == 6
+    assert all("cannot be read (No such file or directory)" in out["why"] for out in table["left_out"])
+    assert len(table["notices"]) == 1
+    assert table["notices"][0].startswith("6 of 12 runs could not be made, for the reasons given.")
+    assert "deleted" not in told.out
+    answers(grid.parent / "bad.jsonl", 2)
+    assert here(grid).code == 0
+    assert json.loads(here("two-models", "--json").out)["left_out"] == []
+    assert all(member.failed is None and member.begun for member in members.members(settings, "two-models"))
 
 
 def test_a_grid_of_which_no_run_can_be_made_fails_as_a_run_does(tmp_path: Path, here: Callable[..., Told]) -> None:
@@ -298,3 +339,12 @@ def test_time_is_of_stored_runs_of_the_same_model(tmp_path: Path, settings: Sett
         estimate = estimate_grid(planned_of(path, settings), settings, pool)
     assert estimate.seconds == pytest.approx(20.0)
     assert any("about 20 s, by 1 stored runs" in sentence for sentence in estimate.sentences)
+    # The same of a model that is loaded here: on another kind of device it is as fast as was measured there alone.
+    manifest = file.with_name("manifest.json")
+    table = json.loads(manifest.read_text("utf-8"))
+    table["spec"]["model"] |= {"id": "some-model", "backend": "hf", "files_sha256": None}
+    for device, rates in (("cpu", [2.0]), ("cuda:0", []), ("mps", [])):
+        table["model"]["device"] = device
+        manifest.write_text(json.dumps(table), "utf-8")
+        found = measured([ModelSpec("some-model")], settings.runs_dir, "cpu")
+        assert [one.of("generate", "jnli", 0) for one in found.values()] == rates

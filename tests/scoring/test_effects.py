@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from jglue_app.scoring.design import design_of
-from jglue_app.scoring.effect_types import EffectFactor, GridScores, MetricEffects
+from jglue_app.scoring.effect_types import EffectFactor, EffectTable, GridScores, MetricEffects
 from jglue_app.scoring.effects import metric_effects
 from jglue_app.scoring.grid_intervals import within
-from jglue_app.scoring.grid_scores import unseen_errors
+from jglue_app.scoring.grid_scores import Key, grid_scores, unseen_errors
 from jglue_app.scoring.metrics import Floats
 from jglue_app.scoring.significance import proportion
 from jglue_app.scoring.types import Estimate
@@ -362,3 +363,33 @@ def test_other_settings_than_the_prompt_are_no_instability() -> None:
 def test_a_tie_is_divided() -> None:
     effects = effects_of([MODEL, SHOTS], rows_of(MODEL, SHOTS), exactly([0.5, 0.9, 0.5, 0.1]))
     assert [one.best for one in effects.stability] == [0.75, 0.25]
+
+
+def test_an_average_with_correlations_reaches_below_0() -> None:
+    """Of a correlation from −1 and an accuracy from 0, the mean can be as low as −0.5: an interval is cut there."""
+    keys: list[Key] = [("jsts", "pearson", "strict"), ("jnli", "accuracy", "strict")]
+    scores = [(-0.30, 0.15), (-0.25, 0.20)]
+    without = np.array([0.0, 0.1, -0.1])
+    runs = [{key: (value + without, 2) for key, value in zip(keys, of_run, strict=True)} for of_run in scores]
+    groups = {"jsts": {"1": 0, "2": 1}, "jnli": {"1": 0, "2": 1}}
+    found = {scores.task: scores for scores in grid_scores(runs, groups)}
+    assert {task: scores.low for task, scores in found.items()} == {"jsts": -1, "jnli": 0, "average": -0.5}
+    factor = EffectFactor("shots", "prompt", ("1", "2"), False)
+    average = effects_of([factor], rows_of(factor), found["average"])
+    level = average.levels["shots"][0].mean
+    assert level.value == pytest.approx(-0.075)
+    assert level.low == -0.5
+    assert average.low == -0.5
+
+
+def test_what_decided_the_answers_is_that_of_the_protocol() -> None:
+    scores = exactly([0.2, 0.4, 0.6, 0.8])
+    found = [
+        effects_of([MODEL, SHOTS], rows_of(MODEL, SHOTS), replace(scores, task=task))
+        for task in ("jnli", "jsquad", "average")
+    ]
+    kinds = {}
+    for protocol in ("official", "stability-jp"):
+        table = EffectTable("g", protocol, (MODEL, SHOTS), (), (), (), tuple(found), ())
+        kinds[protocol] = [table.evidence([effects]) for effects in found]
+    assert kinds == {"official": ["text"] * 3, "stability-jp": ["log_likelihood", "text", "both"]}

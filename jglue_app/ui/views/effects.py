@@ -15,14 +15,17 @@ from jglue_app.scoring.scoreboard import number
 from jglue_app.tasks import TASKS
 from jglue_app.ui.controls import label_keys
 from jglue_app.ui.views import SHORT, short
-from jglue_app.ui.views.board import CORRELATIONS, interval, span_of
+from jglue_app.ui.views.board import interval, span_of
 from jglue_app.ui.views.metrics import metric_name
 
-READINGS = {
-    "strict": Message("Generated text, strict reading"),
-    "choose": Message("Log-likelihood ranking"),
+READINGS = ("strict", "choose")
+"""Those that the page shows."""
+EVIDENCE = {
+    "text": Message("Generated text, strict reading"),
+    "log_likelihood": Message("Log-likelihood ranking"),
+    "both": Message("Generated text or log-likelihood ranking, as the protocol has it for each subset"),
 }
-"""Readings that the page shows → heading."""
+"""What decided the answers → heading."""
 SIDES = {"model": Message("Model factors together"), "prompt": Message("Prompt factors together")}
 """Group of factors → what its share of the variance is called; that of one factor has the name of its option."""
 LEAST_SHARE = 0.005
@@ -64,7 +67,7 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
     """Payload of the tables."""
     readings = [
         {
-            "title": say(title, lang),
+            "title": say(EVIDENCE[table.evidence(main)], lang),
             "sources": [_sources(effects, table, lang) for effects in main],
             "heads": [_metric(effects, lang) for effects in main],
             "levels": _levels(table, main, lang),
@@ -73,13 +76,15 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
             ],
             "notices": _notices(main, lang),
         }
-        for reading, title in READINGS.items()
+        for reading in READINGS
         if (main := table.main(reading))
     ]
+    tried = [out for out in table.left_out if out.begun]
     left_out = [
-        named(levels_text(out.levels, lang) or out.run, say(out.why, lang), lang)
-        for out in table.left_out[:MAX_LEFT_OUT]
+        named(levels_text(out.levels, lang) or out.run, say(out.why, lang), lang) for out in tried[:MAX_LEFT_OUT]
     ]
+    if len(tried) > MAX_LEFT_OUT:
+        left_out.append(say(Message("… and {count:,} more.", count=len(tried) - MAX_LEFT_OUT), lang))
     return {
         "t": {name: say(text, lang) for name, text in WORDS.items()},
         "summary": say(_summary(table), lang),
@@ -181,7 +186,7 @@ def _score(one: LevelMean | None, effects: MetricEffects) -> dict[str, Any]:
     return {
         "value": number(mean.value if mean else None),
         "interval": interval(mean),
-        "range": span_of(mean, signed=effects.metric in CORRELATIONS),
+        "range": span_of(mean, signed=effects.low < 0),
     }
 
 
