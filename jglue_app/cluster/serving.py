@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cluster.jobs import Answer, Answered, Failed, Job, Load, Loaded, Prepare, Prepared, Reply, Said
+from jglue_app.cluster.jobs import Answer, Job, JobError, Load, Loaded, Prepare, Prepared, Records, Reply, Said
 from jglue_app.errors import JglueAppError
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits
@@ -26,7 +26,7 @@ back is lost with the process."""
 
 
 def serve(models: dict[str, Any], job: Job, should_stop: Callable[[], bool]) -> Iterator[Reply]:
-    """The replies to a job; the last one is `Failed` if an error of ours has ended it.
+    """The replies to a job; the last one is `JobError` if an error of ours has ended it.
 
     Args:
         models: what is kept from one job to the next; empty at first.
@@ -40,7 +40,7 @@ def serve(models: dict[str, Any], job: Job, should_stop: Callable[[], bool]) -> 
         else:
             yield from _answer(job, models["backend"], should_stop)
     except JglueAppError as e:
-        yield Failed(e)
+        yield JobError(e)
 
 
 def _load(models: dict[str, Any], job: Load) -> Iterator[Reply]:
@@ -73,7 +73,7 @@ def _answer(job: Answer, backend: Backend, should_stop: Callable[[], bool]) -> I
     for record in answers:
         group.append(record)
         if len(group) >= GROUP_ITEMS or time.monotonic() - given >= GROUP_S:
-            yield Answered(tuple(group), backend.info)
+            yield Records(tuple(group), backend.info)
             group, given = [], time.monotonic()
     if group:
-        yield Answered(tuple(group), backend.info)
+        yield Records(tuple(group), backend.info)
