@@ -116,11 +116,12 @@ def _run(
         given = described.budget_with(budget)
         planned = plan_grid(described, settings, progress=view.download, should_stop=stop.is_set)
         estimate = estimate_grid(planned, settings, pool, device)
+        sentences = estimate.sentences if over is None else [*estimate.sentences, _of_one_worker()]
         if dry_run:
             view.still()
-            _show_estimate(estimate, as_json=as_json)
+            print_json(estimate.plain()) if as_json else print_lines(sentences)
             return 0
-        for sentence in estimate.sentences:
+        for sentence in sentences:
             view.say(sentence)
         allowed = approved_grid(estimate, view, budget=given, yes=yes)
         if over is None:
@@ -158,11 +159,8 @@ def _tell_missing(estimate: GridEstimate, settings: Settings, view: ProgressView
     return EXIT_INCOMPLETE if missing else 0
 
 
-def _show_estimate(estimate: GridEstimate, *, as_json: bool) -> None:
-    if as_json:
-        print_json(estimate.plain())
-    else:
-        print_lines(estimate.sentences)
+def _of_one_worker() -> Message:
+    return Message("With --ray, time and memory are those of one worker, on a machine like this one.")
 
 
 def show_effects(name: str, settings: Settings, protocol: str | None, *, as_json: bool) -> None:

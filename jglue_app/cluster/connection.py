@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,24 @@ def connected(options: RayOptions) -> Iterator[Any]:
         InputError: the package is missing, there is no such cluster, or it has other versions or another token.
         NetworkError: it does not answer.
     """
-    for name, value in (LOCAL_ENVIRONMENT if options.address == LOCAL else ENVIRONMENT).items():
-        os.environ.setdefault(name, value)
+    with _environment(LOCAL_ENVIRONMENT if options.address == LOCAL else ENVIRONMENT):
+        yield from _connection(options)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process, where they are not set; afterwards they are not, for other clusters and programs."""
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _connection(options: RayOptions) -> Iterator[Any]:
+    """See `connected`."""
     try:
         ray = importlib.import_module("ray")
     except ImportError as e:
@@ -92,7 +108,7 @@ def _connect(ray: Any, options: RayOptions) -> None:
         if "Version mismatch" in str(e):
             versions = " ".join(line.strip() for line in str(e).splitlines() if line.startswith(" "))
             raise InputError(
-                "The Ray cluster ({address}) and this machine have other versions of Ray or Python ({versions}). "
+                "The Ray cluster ({address}) and this machine have different versions of Ray or Python ({versions}). "
                 "Install the same ones.",
                 address=address,
                 versions=versions,

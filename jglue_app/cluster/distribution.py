@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
-from jglue_app.cluster.batches import Part, batch_size, choose_part, workers_wanted
-from jglue_app.cluster.jobs import Answer, Answered, Failed, Load, Loaded, Prepare, Prepared, Reply, Said
+from jglue_app.cluster.batches import Part, batch_size, choose_part, items_left, workers_wanted
+from jglue_app.cluster.failures import FailedRuns
+from jglue_app.cluster.jobs import Answer, JobError, Load, Loaded, Prepare, Prepared, Records, Reply, Said
 from jglue_app.cluster.options import LOCAL, RayOptions, WorkerSize
 from jglue_app.cluster.subsets import Subset, Subsets
 from jglue_app.cluster.versions import require_same_versions
 from jglue_app.cluster.worker import process_facts
-from jglue_app.cluster.workers import Happened, RemoteWorker, Workers
+from jglue_app.cluster.workers import RemoteWorker, WorkerEvent, Workers
 from jglue_app.errors import JglueAppError, ModelError, error_at
 from jglue_app.messages import Message
 from jglue_app.runs.ends import OpenSubset
@@ -29,7 +30,7 @@ STOP_S = 3.0
 GATHER_S = 20.0
 """How long those that are always kept are waited for, once the first has loaded a model."""
 MAX_FRUITLESS = 5
-"""Workers that may end in turn without an answer to the same items."""
+"""Workers that may end in a row without an answer to the same items."""
 WAIT_NOTICE_S = 10.0
 """After so long without a worker it is said what is waited for."""
 OF_THE_MACHINE = ("device", "memory_bytes", "engine", "engine_reason", "answered_by")
@@ -46,6 +47,7 @@ class Distribution:
         size: how many there may be.
         options, settings: of this process.
         should_stop: asked a few times a second.
+        failures: takes runs that cannot be made, if the others are to go on.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Distribution:
         options: RayOptions,
         settings: Settings,
         should_stop: Callable[[], bool],
+        failures: FailedRuns | None = None,
     ) -> None:
         self._subsets = Subsets(subsets, sessions)
         self._workers, self._size = workers, size
         self._options, self._settings, self._should_stop = options, settings, should_stop
+        self._failures = failures or FailedRuns()
         self._here = process_facts()
         self._most = size.most
         self._infos: dict[ModelSpec, ModelInfo] = {}
@@ -69,7 +73,9 @@ class Distribution:
         """Whether items may be answered."""
         self._first_loaded = 0.0
         self._fruitless = 0
-        """Workers in turn that ended before they had a model."""
+        """Deaths in a row of workers before they had anything to answer; see `_is_another_death`."""
+        self._deaths: dict[str, float] = {}
+        """Machine → when a worker has died there last, and not with others."""
         self._said: set[str] = set()
 
     def events(self) -> Iterator[Event]:
@@ -79,11 +85,13 @@ class Distribution:
             while self._subsets.parts and not self._should_stop():
                 self._scale()
                 for worker in [w for w in self._workers.all if w.state == "idle"]:
-                    self._assign(worker)
+                    yield from self._assign(worker)
                 if not self._subsets.parts:
                     return
-                for happened in self._workers.happenings(LOOK_S):
-                    yield from self._handle(happened)
+                for event in self._workers.events(LOOK_S):
+                    yield from self._handle(event)
+                    if not self._subsets.parts:
+                        return  # What others say of a model that they still load concerns nobody.
                 if any(worker.state != "starting" for worker in self._workers.all):
                     seen, told = time.monotonic(), False
                 elif time.monotonic() - seen > WAIT_NOTICE_S:
@@ -99,7 +107,7 @@ class Distribution:
 
     def _scale(self) -> None:
         """Start workers for what waits, and end those beyond the smallest number that have nothing to do."""
-        wanted = min(self._most, max(self._size.least, workers_wanted(self._subsets.parts)))
+        wanted = min(self._most, max(self._size.least, workers_wanted(self._subsets.parts, self._most)))
         for _ in range(wanted - len(self._workers.all)):
             self._workers.start()
         spare = [w for w in self._workers.all if w.state == "starting"] + [
@@ -108,8 +116,8 @@ class Distribution:
         for worker in spare[: max(0, len(self._workers.all) - wanted)]:
             self._workers.remove(worker)
 
-    def _assign(self, worker: RemoteWorker) -> None:
-        """Send an idle worker what comes next, if there is anything for it."""
+    def _assign(self, worker: RemoteWorker) -> Iterator[Event]:
+        """Send an idle worker what comes next, if there is anything for it; notices of runs that cannot be begun."""
         self._started = self._started or self._may_start(worker)
         while True:
             holders = Counter(w.model for w in self._workers.all if w is not worker and w.model is not None)
@@ -127,13 +135,18 @@ class Distribution:
                 return
             if part.state == "ready":
                 there = sum(w.state != "starting" for w in self._workers.all)
-                size = batch_size(len(part.waiting), there, self._speeds.get(part.model, 0.0))
+                size = batch_size(items_left(self._subsets.parts), there, self._speeds.get(part.model, 0.0))
                 prompts = part.take(size)
                 limits = {prompt.item_id: part.limits[prompt.item_id] for prompt in prompts}
                 job = Answer(spec, subset.open.name, prompts, limits)
                 self._workers.send(worker, job, part, prompts)
                 return
-            if self._subsets.begin(subset):
+            try:
+                begun = self._subsets.begin(subset)
+            except JglueAppError as e:
+                yield from self._leave_out(part, e)
+                continue
+            if begun:
                 part.state = "preparing"
                 assert subset.run is not None
                 items = tuple(subset.run.remaining)
@@ -153,30 +166,37 @@ class Distribution:
 
     # --- what comes from workers ---
 
-    def _handle(self, happened: Happened) -> Iterator[Event]:
-        worker, kind, value = happened
-        if kind == "died":
-            yield from self._died(worker, value)
-        elif kind == "facts":
+    def _handle(self, event: WorkerEvent) -> Iterator[Event]:
+        worker, kind, value = event
+        if kind == "facts":
             try:
                 require_same_versions(self._here, value)
             except JglueAppError as e:
                 yield from self._refuse(worker, e)
-        elif kind == "reply":
-            yield from self._reply(worker, value)
-        elif isinstance(worker.job, Answer):
-            self._end_of_batch(worker)
+            return
+        try:
+            if kind == "died":
+                yield from self._died(worker, value)
+            elif kind == "failed":
+                raise value
+            elif kind == "reply":
+                yield from self._reply(worker, value)
+            elif isinstance(worker.job, Answer):
+                self._end_of_batch(worker)
+        except JglueAppError as e:
+            yield from self._leave_out(worker.part, e)
 
     def _reply(self, worker: RemoteWorker, reply: Reply) -> Iterator[Event]:
-        assert worker.part is not None
         if isinstance(worker.job, Load):
             yield from self._loading(worker, reply)
+        elif (subset := self._subsets.find(worker.part)) is None:
+            return  # Its run is left out.
         elif isinstance(reply, Prepared):
             assert worker.info is not None
-            yield from self._subsets.of(worker.part).prepared(reply, worker.info, worker.machine)
-        elif isinstance(reply, Answered):
-            yield from self._answered(worker, self._subsets.of(worker.part), reply)
-        elif isinstance(reply, Failed):
+            yield from subset.prepared(reply, worker.info, worker.machine)
+        elif isinstance(reply, Records):
+            yield from self._answered(worker, subset, reply)
+        elif isinstance(reply, JobError):
             raise reply.error
 
     def _loading(self, worker: RemoteWorker, reply: Reply) -> Iterator[Event]:
@@ -184,15 +204,15 @@ class Distribution:
         if isinstance(reply, Said) and reply.message not in self._said:
             self._said.add(reply.message)  # Of several workers that load one model the first is enough.
             assert worker.part is not None
-            yield self._notice(reply.message, self._subsets.told_of(worker.part))
-        elif isinstance(reply, Failed):
-            yield from self._refuse(worker, error_at(worker.host, reply.error))
+            yield self._notice(reply.message, self._subsets.for_notice(worker.part))
+        elif isinstance(reply, JobError):
+            yield from self._refuse_model(worker, error_at(worker.host, reply.error))
         elif isinstance(reply, Loaded):
-            worker.info, worker.machine, self._fruitless = reply.info, dict(reply.machine), 0
+            worker.info, worker.machine = reply.info, dict(reply.machine)
             try:
                 self._require_same_model(worker)
             except JglueAppError as e:
-                yield from self._refuse(worker, e)
+                yield from self._refuse_model(worker, e)
 
     def _require_same_model(self, worker: RemoteWorker) -> None:
         """Refuse a worker whose model is not that of the others; raises ModelError."""
@@ -210,9 +230,10 @@ class Distribution:
                     here=getattr(first, name),
                 )
 
-    def _answered(self, worker: RemoteWorker, subset: Subset, reply: Answered) -> Iterator[Event]:
+    def _answered(self, worker: RemoteWorker, subset: Subset, reply: Records) -> Iterator[Event]:
         records = [record for record in reply.records if record.item_id in worker.sent]
         subset.store(records, reply.info, worker.machine)
+        self._fruitless = 0
         worker.answered += len(records)
         for record in records:
             del worker.sent[record.item_id]
@@ -220,79 +241,118 @@ class Distribution:
 
     def _end_of_batch(self, worker: RemoteWorker) -> None:
         """All replies to a batch are there; what it has not answered is handed out again."""
-        part = worker.part
-        assert part is not None
-        subset = self._subsets.of(part)
+        left, worker.job, worker.sent = list(worker.sent.values()), None, {}
+        if (subset := self._subsets.find(worker.part)) is None:
+            return  # Its run is left out.
         subset.sync()
-        part.give_back(worker.sent.values())
+        subset.part.give_back(left)
         seconds = time.monotonic() - worker.since
         if worker.answered and seconds > 0:
-            self._speeds[part.model] = worker.answered / seconds
-        elif worker.sent:
-            self._fruitless_batch(part, subset.open, Message("no answer"))
-        worker.job, worker.sent = None, {}
-        if part.is_done:
+            self._speeds[subset.part.model] = worker.answered / seconds
+        elif left:
+            self._fruitless_batch(subset, Message("no answer"))
+        if subset.part.is_done:
             self._subsets.finish(subset)
 
     def _died(self, worker: RemoteWorker, reason: str) -> Iterator[Event]:
         """Hand out again what a worker had that has ended by itself, or with its machine."""
-        part = worker.part if worker.state == "busy" else None
-        if part is None or not isinstance(worker.job, Answer):
-            if part is not None and isinstance(worker.job, Prepare):
-                part.state = "new"
-            self._fruitless += 1
-            if self._fruitless >= MAX_FRUITLESS:
-                raise ModelError(
-                    "{count} workers in turn have ended before they answered anything ({reason}). Most often memory is "
-                    "short: start fewer on a machine (--ray-workers, --ray-cpus).",
-                    count=self._fruitless,
-                    reason=reason,
-                )
+        another = self._is_another_death(worker)
+        if isinstance(worker.job, Answer) and worker.state == "busy":
+            if (subset := self._subsets.find(worker.part)) is not None:
+                yield from self._lost_batch(worker, subset, reason if another else None)
             return
-        subset = self._subsets.of(part)
-        part.give_back(worker.sent.values())
-        if not worker.answered:
-            self._fruitless_batch(part, subset.open, reason)
+        if worker.part is not None and isinstance(worker.job, Prepare) and worker.state == "busy":
+            worker.part.state = "new"
+        if not another or worker.state == "idle":
+            return
+        self._fruitless += 1
+        if self._fruitless >= MAX_FRUITLESS:
+            count, self._fruitless = self._fruitless, 0
+            raise ModelError(
+                "{count} workers in a row have ended before they answered anything ({reason}). Most often memory is "
+                "short: start fewer on a machine (--ray-workers, --ray-cpus).",
+                count=count,
+                reason=reason,
+            )
+
+    def _is_another_death(self, worker: RemoteWorker) -> bool:
+        """Whether a worker has ended for a reason of its own, as far as is known: one that was there already when
+        another died on the same machine may have been lost with that, which is seen when it is sent a job."""
+        if worker.started <= self._deaths.get(worker.host, float("-inf")):
+            return False
+        self._deaths[worker.host] = time.monotonic()
+        return True
+
+    def _lost_batch(self, worker: RemoteWorker, subset: Subset, reason: str | None) -> Iterator[Event]:
+        """Hand out again what is left of the batch of a worker that has died; `reason` if that counts."""
+        subset.part.give_back(worker.sent.values())
+        if not worker.answered and reason is not None:
+            self._fruitless_batch(subset, reason)
         message = Message(
             "A worker on {host} has ended; {count} items that it had are answered by another.",
             host=worker.host,
             count=len(worker.sent),
         )
         yield self._notice(message, subset.open)
-        if part.is_done:
+        if subset.part.is_done:
             self._subsets.finish(subset)
 
-    def _fruitless_batch(self, part: Part, subset: OpenSubset, reason: str) -> None:
-        """Count a batch without an answer; raises ModelError once there are too many in turn."""
-        part.fruitless += 1
-        if part.fruitless >= MAX_FRUITLESS:
+    def _fruitless_batch(self, subset: Subset, reason: str) -> None:
+        """Count a batch without an answer; raises ModelError once there are too many in a row."""
+        subset.part.fruitless += 1
+        if subset.part.fruitless >= MAX_FRUITLESS:
             raise ModelError(
-                "{count} workers in turn have ended over the same items of {task} with {model} ({reason}). Most often "
+                "{count} workers in a row have ended over the same items of {task} with {model} ({reason}). Most often "
                 "memory is short: start fewer on a machine (--ray-workers, --ray-cpus), or set --memory.",
-                count=part.fruitless,
-                task=subset.name,
-                model=subset.plan.spec.model.id,
+                count=subset.part.fruitless,
+                task=subset.open.name,
+                model=subset.part.model.id,
                 reason=reason,
             )
 
+    # --- what cannot be used ---
+
     def _refuse(self, worker: RemoteWorker, error: JglueAppError) -> Iterator[Event]:
         """Leave out a worker that cannot be used; raises the error where none has answered anything yet."""
+        if not self._started or self._most <= 1:
+            raise error
+        yield self._remove(worker, error)
+
+    def _remove(self, worker: RemoteWorker, error: JglueAppError) -> Event:
         self._workers.remove(worker)
         self._most -= 1
-        if not self._started or self._most < 1:
+        return self._notice(Message("A worker is left out. {reason}", reason=error.message))
+
+    def _refuse_model(self, worker: RemoteWorker, error: JglueAppError) -> Iterator[Event]:
+        """Leave out a worker that cannot use the model that it was sent; or the model, where runs may be left out and
+        no other worker has it."""
+        if self._failures.end_the_call:
+            yield from self._refuse(worker, error)
+        elif worker.model in self._infos and self._most > 1:
+            yield self._remove(worker, error)
+        else:
+            worker.model, worker.info = None, None
+            yield from self._leave_out(worker.part, error)
+
+    def _leave_out(self, part: Part | None, error: JglueAppError) -> Iterator[Event]:
+        """Go on without a run that cannot be made, and without the others of its model where that is at fault; raises
+        the error where the first one ends the call, or it is of no run."""
+        if part is None or self._failures.end_the_call:
             raise error
-        yield self._notice(Message("A worker is left out. {reason}", reason=error.message))
+        if (subset := self._subsets.find(part)) is not None:
+            yield self._failures.note(subset.open.side, subset.open.plan, error)
+            self._failures.run_ids |= self._subsets.leave_out(subset, of_model=isinstance(error, ModelError))
 
     def _end_early(self) -> Iterator[Event]:
         """Stop what workers are doing, and keep what they have answered."""
         self._workers.ask_to_stop()
         until = time.monotonic() + STOP_S
         while time.monotonic() < until and any(isinstance(w.job, Answer) for w in self._workers.all):
-            for happened in self._workers.happenings(LOOK_S):
-                if happened.kind == "reply" and isinstance(happened.value, Answered):
-                    yield from self._reply(happened.worker, happened.value)
-                elif happened.kind in ("end", "died"):
-                    happened.worker.job = None
+            for event in self._workers.events(LOOK_S):
+                if event.kind == "reply" and isinstance(event.value, Records):
+                    yield from self._reply(event.worker, event.value)
+                elif event.kind in ("end", "died"):
+                    event.worker.job = None
 
     # --- sentences ---
 

@@ -78,7 +78,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Records:
     """Records of a batch; there may be more of them."""
 
     records: tuple[Record, ...]
@@ -87,10 +87,10 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class JobError:
     """An error of ours."""
 
     error: JglueAppError
 
 
-Reply = Said | Loaded | Prepared | Answered | Failed
+Reply = Said | Loaded | Prepared | Records | JobError

@@ -8,10 +8,11 @@ from jglue_app.backends import SERVERS
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cluster.connection import connected, node_sizes
 from jglue_app.cluster.distribution import Distribution
+from jglue_app.cluster.failures import FailedRuns
 from jglue_app.cluster.options import RayOptions, WorkerSize, worker_size
 from jglue_app.cluster.workers import Workers
-from jglue_app.errors import InputError
-from jglue_app.messages import Message
+from jglue_app.errors import InputError, StoreError
+from jglue_app.messages import Message, mark
 from jglue_app.runs.ends import (
     OpenSubset,
     SidedPlans,
@@ -35,6 +36,7 @@ def run_plans_on_ray(
     settings: Settings,
     options: RayOptions,
     should_stop: Callable[[], bool] = lambda: False,
+    failures: FailedRuns | None = None,
 ) -> Iterator[Event]:
     """Answer every item of some plans that has no output yet, over the workers of a Ray cluster, storing each record
     before its event.
@@ -48,6 +50,7 @@ def run_plans_on_ray(
         settings: of this process.
         options: which cluster, and how many workers.
         should_stop: asked a few times a second; unfinished items stay open.
+        failures: takes runs that cannot be made, if the others are to go on.
 
     Raises:
         InputError: a model is on a server, ray is missing, or the cluster cannot be used.
@@ -56,11 +59,19 @@ def run_plans_on_ray(
         RunBusyError: another process writes to one of the runs.
         StoreError: a run folder cannot be written.
     """
+    failures = failures or FailedRuns()
     refuse_servers(plans)
     stores = {id(p): RunStore.of(settings.runs_dir, p.spec) for _, p in plans}
-    yield from repair_notices(plans, stores)
-    subsets = open_subsets(plans, stores)
-    yield from opening_notices(plans, settings.runs_dir)
+    subsets: list[OpenSubset] = []
+
+    def open_run(sided: SidedPlans) -> Iterator[Event]:
+        yield from repair_notices(sided, stores)
+        subsets.extend(open_subsets(sided, stores))
+
+    yield from failures.each(plans, open_run)
+    yield from failures.each(plans, lambda sided: opening_notices(sided, settings.runs_dir))
+    plans = failures.others(plans)
+    subsets = [subset for subset in subsets if subset.plan.spec.spec_id not in failures.run_ids]
     sessions, _ = open_sessions(plans, pool, stores, nobody_else)
     before = {id(p): sessions[id(p)].attempted for _, p in plans}
     if subsets and not should_stop():
@@ -70,11 +81,15 @@ def run_plans_on_ray(
             yield Event("notice", plan.spec.label, side, message=_size_notice(size))
             workers = Workers(ray, size)
             yield from Distribution(
-                _in_turn(subsets, len(plans)), sessions, workers, size, options, settings, should_stop
+                _in_turn(subsets, len(plans)), sessions, workers, size, options, settings, should_stop, failures
             ).events()
     for subset_plan in {id(p): p for _, p, _ in subsets}.values():
-        note_end(stores[id(subset_plan)], sessions[id(subset_plan)])
-    yield from end_of_runs(plans, pool, stores, sessions, before, should_stop)
+        try:
+            note_end(stores[id(subset_plan)], sessions[id(subset_plan)])
+        except StoreError:
+            if subset_plan.spec.spec_id not in failures.run_ids:  # Else it has been said why.
+                raise
+    yield from failures.each(plans, lambda sided: end_of_runs(sided, pool, stores, sessions, before, should_stop))
 
 
 def refuse_servers(plans: SidedPlans) -> None:
@@ -82,7 +97,7 @@ def refuse_servers(plans: SidedPlans) -> None:
     for _, plan in plans:
         if plan.spec.model.backend in SERVERS:
             raise InputError(
-                "{model} answers on a server, which several workers would not make faster. Leave --ray out.",
+                "{model} runs on a server, which several workers would not make faster. Leave --ray out.",
                 model=plan.spec.model.id,
             )
 
@@ -94,6 +109,12 @@ def _in_turn(subsets: list[OpenSubset], plans: int) -> list[OpenSubset]:
 
 
 def _size_notice(size: WorkerSize) -> Message:
-    if size.gpus:
-        return Message("Ray: at most {most} workers, each with a GPU.", most=size.most)
-    return Message("Ray: at most {most} workers; CPUs of each: {cpus}.", most=size.most, cpus=size.cpus)
+    with_gpu, without = (
+        mark("Ray: at most {most} workers, each with a GPU."),
+        mark("Ray: at most {most} workers; CPUs of each: {cpus}."),
+    )
+    template = with_gpu if size.gpus else without
+    one = "Ray: at most one worker, with a GPU." if size.gpus else "Ray: at most one worker; its CPUs: {cpus}."
+    return Message.worded(
+        one if size.most == 1 else template, template, {"most": size.most} | ({} if size.gpus else {"cpus": size.cpus})
+    )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cluster.jobs import Answer, Answered, Failed, Job, Load, Loaded, Prepare, Prepared, Reply, Said
+from jglue_app.cluster.jobs import Answer, Job, JobError, Load, Loaded, Prepare, Prepared, Records, Reply, Said
 from jglue_app.errors import JglueAppError
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits
@@ -29,7 +29,7 @@ CHECK_S = 20.0
 
 
 def serve(models: dict[str, Any], job: Job, should_stop: Callable[[], bool]) -> Iterator[Reply]:
-    """The replies to a job; the last one is `Failed` if an error of ours has ended it.
+    """The replies to a job; the last one is `JobError` if an error of ours has ended it.
 
     Args:
         models: what is kept from one job to the next; empty at first.
@@ -43,7 +43,7 @@ def serve(models: dict[str, Any], job: Job, should_stop: Callable[[], bool]) -> 
         else:
             yield from _answer(job, models["backend"], should_stop)
     except JglueAppError as e:
-        yield Failed(e)
+        yield JobError(e)
 
 
 def _load(models: dict[str, Any], job: Load) -> Iterator[Reply]:
@@ -83,7 +83,7 @@ def _answer(job: Answer, backend: Backend, should_stop: Callable[[], bool]) -> I
         if isinstance(backend, WatchedBackend):  # Given back once it is sure that it is still the same model.
             continue
         if len(group) >= GROUP_ITEMS or time.monotonic() - given >= GROUP_S:
-            yield Answered(tuple(group), backend.info)
+            yield Records(tuple(group), backend.info)
             group, given = [], time.monotonic()
     if group and isinstance(backend, WatchedBackend):
         doubt = backend.ask_again(CHECK_S)
@@ -91,4 +91,4 @@ def _answer(job: Answer, backend: Backend, should_stop: Callable[[], bool]) -> I
             error = RunError("other_model", doubt.message)
             group = [replace(record, output=None, error=error) if _is_of(record, doubt) else record for record in group]
     if group:
-        yield Answered(tuple(group), backend.info)
+        yield Records(tuple(group), backend.info)

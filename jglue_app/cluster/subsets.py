@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 from jglue_app.cluster.batches import Part
 from jglue_app.cluster.jobs import Prepared
+from jglue_app.errors import StoreError
 from jglue_app.runs.ends import OpenSubset
 from jglue_app.runs.events import Event
 from jglue_app.runs.sessions import Session
 from jglue_app.runs.subset_run import SubsetRun
 from jglue_app.runs.writer import RunWriter
-from jglue_app.types import ModelInfo, Record
+from jglue_app.types import ModelInfo, ModelSpec, Record
 
 
-class Described(NamedTuple):
+class RemoteModel(NamedTuple):
     """A model on another machine, for the manifest."""
 
     info: ModelInfo
@@ -25,10 +26,12 @@ class Described(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Subset:
-    """One of them."""
+    """A subset of one run: its items as they are handed out, and the folder that their records go to."""
 
     open: OpenSubset
+    """With the plan that it is of."""
     part: Part
+    """Its items, as far as they are handed out."""
     run_id: str
     run: SubsetRun | None = None
     """Once it has been begun."""
@@ -39,7 +42,7 @@ class Subset:
         """Its prompts are there: the manifest is written, and what has to be known of them is said."""
         assert self.run is not None
         self.part.prepared(reply.prompts, reply.limits)
-        self.run.describe(Described(info), reply.prompts[0], machine)
+        self.run.describe(RemoteModel(info), reply.prompts[0], machine)
         self._engines.add(_engine(info))
         yield from self.run.notes(reply.prompts[0])
         self.run.start()
@@ -50,7 +53,7 @@ class Subset:
         self.run.writer.append(records)
         if _engine(info) not in self._engines:
             self._engines.add(_engine(info))
-            self.run.describe(Described(info), machine=machine)
+            self.run.describe(RemoteModel(info), machine=machine)
         self.part.fruitless = 0
 
     def count(self, records: Sequence[Record]) -> Iterator[Event]:
@@ -93,15 +96,20 @@ class Subsets:
 
     @property
     def first(self) -> OpenSubset:
-        """The first one, for what has to be said of all."""
+        """The first one, for what has to be said of all; something must be left."""
         return next(iter(self._left.values())).open
 
     def of(self, part: Part) -> Subset:
-        """The subset of a part."""
+        """The subset of a part of which something is left."""
         return self._left[id(part)]
 
-    def told_of(self, part: Part) -> OpenSubset:
-        """What a notice about a part is about: its subset, or the first one where nothing is left of that."""
+    def find(self, part: Part | None) -> Subset | None:
+        """The subset of a part; None if nothing is left of it, or it is left out."""
+        return self._left.get(id(part))
+
+    def for_notice(self, part: Part) -> OpenSubset:
+        """What a notice about a part names: its subset, or the first one where nothing is left of that; something must
+        be left."""
         subset = self._left.get(id(part))
         return subset.open if subset is not None else self.first
 
@@ -128,11 +136,33 @@ class Subsets:
         if all(other.run_id != subset.run_id for other in self._left.values()):
             self._writers.pop(subset.run_id)[1].close()
 
+    def leave_out(self, subset: Subset, *, of_model: bool) -> set[str]:
+        """Take away all that is left of a run, and of the others with its model in its format if the model is at fault;
+        the ids of these runs."""
+        needs = _needs(subset)
+        left_out = {
+            other.run_id
+            for other in self._left.values()
+            if other.run_id == subset.run_id or (of_model and _needs(other) == needs)
+        }
+        self._left = {key: other for key, other in self._left.items() if other.run_id not in left_out}
+        for run_id in left_out & self._writers.keys():
+            # What has kept the run from being made may keep its last records from being written, too.
+            with contextlib.suppress(StoreError):
+                self._writers.pop(run_id)[1].close()
+        return left_out
+
     def close(self) -> None:
         """Give all folders free; what was appended is made durable."""
         with contextlib.ExitStack() as stack:
             for _, opened in self._writers.values():
                 stack.push(opened)
+
+
+def _needs(subset: Subset) -> tuple[ModelSpec, str]:
+    """What a worker loads for it."""
+    spec = subset.open.plan.spec
+    return spec.model, spec.prompt.format
 
 
 def _engine(info: ModelInfo) -> tuple[object, ...]:

@@ -40,13 +40,15 @@ class RemoteWorker:
     """Records of its batch that have arrived."""
     since: float = 0.0
     """When its job was sent."""
+    started: float = field(default_factory=time.monotonic)
 
 
-class Happened(NamedTuple):
-    """Something about a worker: its facts, a reply to its job, the job's end, or its own (`died`)."""
+class WorkerEvent(NamedTuple):
+    """Something about a worker: its facts, a reply to its job, the job's end, an error that is none of ours (`failed`),
+    or its own end (`died`). The worker of the last two is removed."""
 
     worker: RemoteWorker
-    kind: Literal["facts", "reply", "end", "died"]
+    kind: Literal["facts", "reply", "end", "failed", "died"]
     value: Any = None
 
 
@@ -104,12 +106,8 @@ class Workers:
                 "on."
             )
 
-    def happenings(self, timeout_s: float) -> Iterator[Happened]:
-        """What has happened, waiting for it at most so long.
-
-        Raises:
-            ModelError: a worker has failed with an error that is none of ours.
-        """
+    def events(self, timeout_s: float) -> Iterator[WorkerEvent]:
+        """What workers have to say, waiting for it at most so long."""
         waited = {worker.pending: worker for worker in self.all if worker.pending is not None}
         if not waited:
             time.sleep(timeout_s)
@@ -121,22 +119,24 @@ class Workers:
             if (worker := waited[reference]) in self.all:  # What came before may have ended it.
                 yield self._next(worker)
 
-    def _next(self, worker: RemoteWorker) -> Happened:
+    def _next(self, worker: RemoteWorker) -> WorkerEvent:
         errors = self._ray.exceptions
         try:
             if worker.state == "starting":
                 facts = self._ray.get(worker.pending)
                 worker.state, worker.pending, worker.host = "idle", None, facts["host"]
-                return Happened(worker, "facts", facts)
+                return WorkerEvent(worker, "facts", facts)
             reply: Reply = self._ray.get(next(worker.pending))
-            return Happened(worker, "reply", reply)
+            return WorkerEvent(worker, "reply", reply)
         except StopIteration:
             worker.state, worker.pending = "idle", None
-            return Happened(worker, "end")
+            return WorkerEvent(worker, "end")
         except errors.RayTaskError as e:
-            raise ModelError(
+            self.remove(worker)
+            error = ModelError(
                 "A worker on {host} has failed ({reason}).", host=worker.host, reason=first_line(e.cause or e)
-            ) from e
+            )
+            return WorkerEvent(worker, "failed", error)
         except errors.RayError as e:
             self.remove(worker)
-            return Happened(worker, "died", first_line(e))
+            return WorkerEvent(worker, "died", first_line(e))

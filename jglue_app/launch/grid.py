@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jglue_app import messages, wandb_sink
 from jglue_app.backends.pool import ModelPool
 from jglue_app.data.files import Progress
-from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
+from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.grid.grid_file import GridFile, read_grid
 from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import is_complete, one_after_other, run_grid
@@ -84,7 +84,7 @@ def evaluate(
         The exit code, as `__main__.evaluate`.
     """
     name = planned.grid.name
-    failures: list[JglueAppError] = []
+    failures: Failures = {}
     with ModelPool(settings, device=form.device) as pool:
         execute = one_after_other(settings, pool, stop.is_set, budget=planned.grid.budget, failures=failures)
         for event in run_grid(planned, settings, execute):
@@ -105,7 +105,7 @@ def evaluate(
         )
         return EXIT_INTERRUPTED
     if failures and missing == len(planned.runs):
-        raise failures[0]
+        raise next(iter(failures.values()))
     entity, project, _ = run.path.split("/")
     login = wandb_sink.log_in(wandb_sink.target(project, entity))
     protocol = protocol_of(form, planned)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
 import pytest
 
+from jglue_app.cluster.connection import LOCAL_ENVIRONMENT, connected
 from jglue_app.cluster.options import NodeSize, RayOptions, WorkerSize, worker_size
 from jglue_app.cluster.versions import require_same_versions
 from jglue_app.errors import InputError
@@ -98,6 +101,20 @@ def test_other_versions_are_told_of_with_the_machine(changed: dict[str, str], th
     with pytest.raises(InputError) as refused:
         require_same_versions(HERE, {**HERE, "host": "n7", **changed})
     assert str(refused.value).startswith(f"The worker on n7 has {there}, and this machine (driver) has {here}.")
+
+
+def test_variables_for_ray_do_not_outlive_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LOCAL_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    before, within = dict(os.environ), dict[str, str]()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        patch.setattr(importlib, "import_module", lambda name: within.update(os.environ) or __import__(name))
+        with pytest.raises(InputError), connected(RayOptions("local")):
+            pass
+    assert (within["RAY_AUTH_MODE"], within["RAY_USAGE_STATS_ENABLED"]) == ("token", "1")
+    assert dict(os.environ) == before
 
 
 def test_without_the_package_ray_the_command_says_how_to_install_it() -> None:

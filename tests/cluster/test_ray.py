@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,8 +36,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """One for all tests of this file: starting it takes seconds."""
+    before = dict(os.environ)
     with connected(OPTIONS):
         yield
+    assert os.environ.get("RAY_AUTH_MODE") == before.get("RAY_AUTH_MODE")  # It would be for other clusters, too.
 
 
 def over(

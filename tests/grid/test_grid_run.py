@@ -110,6 +110,8 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
         **{"name": "two-models", "combinations": 16, "runs": 12, "complete": 0, "begun": 0, "items": 144},
         **{"items_left": 144, "seconds": None, "costs": [], "models": []},
     }
+    sentence = "time and memory are those of one worker"
+    assert [sentence in here(grid, "--dry-run", *over).out for over in ((), ("--ray", "local"))] == [False, True]
     assert not settings.runs_dir.exists()
     told = here(grid)
     assert told.code == 0
