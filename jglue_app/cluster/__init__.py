@@ -18,6 +18,7 @@ worker before its first batch.
 | `jobs`, `serving` | what a worker is told and gives back, and what it does in between |
 | `batches` | which batch comes next, pure |
 | `workers` | the actors as the driver sees them: started, sent jobs, lost |
+| `deaths` | how many workers may end without an answer |
 | `failures` | runs that cannot be made: the first ends the call, or they are left out |
 | `subsets` | what is left of runs, and the run folders, which only this process writes |
 | `distribution` | the items of plans, over workers |

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from jglue_app.cluster.batches import Part, batch_size, choose_part, items_left, workers_wanted
+from jglue_app.cluster.deaths import MAX_FRUITLESS, Deaths
 from jglue_app.cluster.failures import FailedRuns
 from jglue_app.cluster.jobs import Answer, JobError, Load, Loaded, Prepare, Prepared, Records, Reply, Said
 from jglue_app.cluster.options import LOCAL, RayOptions, WorkerSize
@@ -29,8 +30,6 @@ STOP_S = 3.0
 """How long records of a stopped batch are waited for."""
 GATHER_S = 20.0
 """How long those that are always kept are waited for, once the first has loaded a model."""
-MAX_FRUITLESS = 5
-"""Workers that may end in a row without an answer to the same items."""
 WAIT_NOTICE_S = 10.0
 """After so long without a worker it is said what is waited for."""
 OF_THE_MACHINE = ("device", "memory_bytes", "engine", "engine_reason", "answered_by")
@@ -72,10 +71,7 @@ class Distribution:
         self._started = False
         """Whether items may be answered."""
         self._first_loaded = 0.0
-        self._fruitless = 0
-        """Deaths in a row of workers before they had anything to answer; see `_is_another_death`."""
-        self._deaths: dict[str, float] = {}
-        """Machine → when a worker has died there last, and not with others."""
+        self._deaths = Deaths()
         self._said: set[str] = set()
 
     def events(self) -> Iterator[Event]:
@@ -233,7 +229,7 @@ class Distribution:
     def _answered(self, worker: RemoteWorker, subset: Subset, reply: Records) -> Iterator[Event]:
         records = [record for record in reply.records if record.item_id in worker.sent]
         subset.store(records, reply.info, worker.machine)
-        self._fruitless = 0
+        self._deaths.in_a_row = 0
         worker.answered += len(records)
         for record in records:
             del worker.sent[record.item_id]
@@ -256,32 +252,15 @@ class Distribution:
 
     def _died(self, worker: RemoteWorker, reason: str) -> Iterator[Event]:
         """Hand out again what a worker had that has ended by itself, or with its machine."""
-        another = self._is_another_death(worker)
+        another = self._deaths.is_another(worker)
         if isinstance(worker.job, Answer) and worker.state == "busy":
             if (subset := self._subsets.find(worker.part)) is not None:
                 yield from self._lost_batch(worker, subset, reason if another else None)
             return
         if worker.part is not None and isinstance(worker.job, Prepare) and worker.state == "busy":
             worker.part.state = "new"
-        if not another or worker.state == "idle":
-            return
-        self._fruitless += 1
-        if self._fruitless >= MAX_FRUITLESS:
-            count, self._fruitless = self._fruitless, 0
-            raise ModelError(
-                "{count} workers in a row have ended before they answered anything ({reason}). Most often memory is "
-                "short: start fewer on a machine (--ray-workers, --ray-cpus).",
-                count=count,
-                reason=reason,
-            )
-
-    def _is_another_death(self, worker: RemoteWorker) -> bool:
-        """Whether a worker has ended for a reason of its own, as far as is known: one that was there already when
-        another died on the same machine may have been lost with that, which is seen when it is sent a job."""
-        if worker.started <= self._deaths.get(worker.host, float("-inf")):
-            return False
-        self._deaths[worker.host] = time.monotonic()
-        return True
+        if another and worker.state != "idle":
+            self._deaths.count(reason)
 
     def _lost_batch(self, worker: RemoteWorker, subset: Subset, reason: str | None) -> Iterator[Event]:
         """Hand out again what is left of the batch of a worker that has died; `reason` if that counts."""

@@ -14,7 +14,7 @@ from jglue_app.data.files import Progress
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.grid.grid_file import GridFile, read_grid
 from jglue_app.grid.grid_plan import GridPlan, plan_grid
-from jglue_app.grid.grid_run import is_complete, one_after_other, run_grid
+from jglue_app.grid.grid_run import Failures, is_complete, one_after_other, run_grid
 from jglue_app.launch.form import Form, defaults
 from jglue_app.launch.shutdown import ShutdownHandler
 from jglue_app.messages import Joined, Message

@@ -12,7 +12,8 @@ import pytest
 
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cluster import RayOptions, runs
-from jglue_app.cluster.distribution import MAX_FRUITLESS, Distribution
+from jglue_app.cluster.deaths import MAX_FRUITLESS
+from jglue_app.cluster.distribution import Distribution
 from jglue_app.cluster.failures import FailedRuns
 from jglue_app.cluster.grid_runs import run_together
 from jglue_app.cluster.jobs import Answer, Job, JobError, Load, Loaded, Prepare, Reply, Said
