@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from jglue_app.backends.openai_api import client as client_module
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cluster.jobs import Answer, Answered, Job, Load, Prepare, Prepared, Reply
+from jglue_app.cluster.serving import serve
 from jglue_app.errors import ModelError
 from jglue_app.runs import server_checks
 from jglue_app.runs.plan import Plan, make_plan
@@ -159,3 +162,25 @@ def test_a_reader_that_leaves_early_keeps_no_answer_of_other_weights(
             next(events)
         events.close()  # type: ignore[attr-defined]
     assert records(settings, plan) and texts(settings, plan).items() <= expected.items()
+
+
+def test_a_worker_of_a_cluster_gives_back_errors_for_a_batch_in_which_weights_were_exchanged(
+    settings: Settings, servers: list[ApiServer]
+) -> None:
+    settings = described(settings, servers[:1])
+    plan, models = planned(settings, 6), dict[str, Any]()
+
+    def given(job: Job) -> list[Reply]:
+        return list(serve(models, job, lambda: False))
+
+    given(Load(plan.spec.model, settings, own_folders=False, device="cpu", needs_template=False))
+    (prepared,) = given(Prepare.of(plan, "jnli", tuple(plan.items["jnli"])))
+    assert isinstance(prepared, Prepared)
+    kinds = []
+    for _ in range(2):
+        replies = given(Answer(plan.spec, "jnli", prepared.prompts, prepared.limits))
+        found = [record for reply in replies if isinstance(reply, Answered) for record in reply.records]
+        kinds.append([record.error.kind if record.error else "" for record in found])
+        servers[0].model = LanguageModel("other weights")
+    models["pool"].clear()
+    assert kinds == [[""] * 6, ["other_model"] * 6]
