@@ -202,3 +202,14 @@ def test_the_grid_that_comes_with_the_application_is_planned(settings: Settings)
     planned = plan_grid(read_grid(ASSETS / "grids" / "wordings.toml"), settings)
     assert (planned.combinations, len(planned.runs)) == (4 * 3 * 2 * 3, 4 * 3 * (1 + 3))
     assert {plan.total for plan in planned.plans} == {60}
+
+
+def test_thinking_makes_no_second_run_where_no_chat_template_is_told_of_it(tmp_path: Path, settings: Settings) -> None:
+    text = f"{RUN}[factors]\nformat = ['plain', 'chat']\nthinking = ['on', 'off']\n".replace(
+        '"a.jsonl"', f'"{tmp_path / "a.jsonl"}"'
+    )
+    (tmp_path / "a.jsonl").write_text("", "utf-8")
+    planned = plan_grid(grid_of(tmp_path, text), settings)
+    levels = [(run.levels["format"], run.levels["thinking"]) for run in planned.runs]
+    assert levels == [("plain", None), ("chat", "on"), ("chat", "off")]
+    assert planned.runs[0].plan.spec.prompt == PromptSpec(format="plain")
