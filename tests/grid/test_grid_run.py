@@ -28,12 +28,13 @@ from jglue_app.grid.grid_run import one_after_other, run_grid
 from jglue_app.grid.rates import measured
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
+from jglue_app.results.run_folds import folds
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import ModelSpec
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs.grid_panel import effects_html, grid_names
+from jglue_app.ui.tabs.grid_panel import effects_html, grid_names, grid_runs
 
 TASKS = ("jnli", "jcommonsenseqa")
 WORDS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}
@@ -182,6 +183,10 @@ def test_from_python_a_grid_is_run_and_its_effects_are_read(grid: Path, settings
     assert "対数尤度で順位づけ" in html
     with closing(AppState(settings)) as state:
         html = effects_html(state, "two-models", "stability-jp", "en")
+        # In the list of all runs those of the grid stand in one line, also with others around them.
+        stored = state.runs("")
+        (fold,) = folds({**stored, "another": next(iter(stored.values()))}, grid_runs(state))
+    assert (fold.kind, fold.grid, set(fold.names)) == ("grid", "two-models", set(found.runs))
     assert "Log-likelihood ranking" in html
     assert "Generated text" not in html
     assert str(grid.parent) not in html
