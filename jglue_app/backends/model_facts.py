@@ -219,6 +219,16 @@ def usual_format(model: str, settings: Settings) -> str | None:
     return "chat" if has_chat_template(folder) else "plain"
 
 
+def lacks_template(spec: ModelSpec, settings: Settings) -> bool:
+    """Whether a model is known to have no chat template, from its files here; False where that is not known."""
+    if spec.backend != "hf" or spec.gguf_file or spec.adapter or spec.revision or settings.public:
+        return False
+    folder = _folder_of(spec.id)
+    if folder is None or not (folder / "config.json").is_file() or not (folder / "tokenizer_config.json").is_file():
+        return False
+    return not has_chat_template(folder) and not (folder / "additional_chat_templates").is_dir()
+
+
 def _folder_of(model: str) -> Path | None:
     """The folder that a name is the path of, or that holds the local copy of a repository of this name."""
     try:

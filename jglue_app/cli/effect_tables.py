@@ -15,6 +15,14 @@ READINGS = ("strict", "choose")
 EVIDENCE = {"text": "text", "log_likelihood": "log-likelihood", "both": "text, log-likelihood"}
 GROUPS = {"model": "all of model", "prompt": "all of prompt"}
 """Group of factors → the column with what they account for together; a factor has the name of its option."""
+SHARES_NOTE = (
+    "pairs: what two factors do beyond the sum of both. rest: three and more together, and what no factor explains."
+)
+LEVELS_NOTE = "Least-squares means: as if every combination of the other factors' levels had been run equally often."
+STABILITY_NOTE = (
+    "of items: the part of sd that other items alone would give. beyond: sd without it. best in: share of the prompts "
+    "under which the model scores highest."
+)
 MAX_LEFT_OUT = 10
 """Runs that are named."""
 
@@ -34,6 +42,7 @@ def effect_parts(table: EffectTable) -> Iterator[Table | str]:
     yield ""
     yield "What the variance between runs comes from (shares of it; sampling of items taken off and shown as one):"
     yield _shares(table, shown)
+    yield SHARES_NOTE
     for reading in READINGS:
         main = table.main(reading)
         word = EVIDENCE[table.evidence(main)]
@@ -41,9 +50,11 @@ def effect_parts(table: EffectTable) -> Iterator[Table | str]:
             yield ""
             yield f"Means of levels, {word} (least squares, 95 % interval over items, wordings and seeds):"
             yield _levels(table, main)
+            yield LEVELS_NOTE
             yield ""
             yield f"Stability over prompts, {word} (standard deviation over wordings, formats, examples and seeds):"
             yield _stability(table, main)
+            yield STABILITY_NOTE
     notices: dict[str, list[str]] = {}
     for effects in shown:
         for notice in effects.notices:

@@ -73,7 +73,7 @@ def grid(
         return
     if not file.endswith(".toml"):
         if dry_run:
-            raise InputError("--dry-run takes the file of a grid (.toml), and {name} is none.", name=file[:100])
+            raise InputError("--dry-run takes the file of a grid (.toml), and {name} is not one.", name=file[:100])
         show_effects(file, settings, protocol, as_json=as_json)
         return
     raise typer.Exit(

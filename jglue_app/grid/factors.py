@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ NO_FACTORS = {
     "budget": mark("the budget is that of all runs of the grid together"),
     "limit": mark("a run with a higher limit is the same run with more items"),
 }
-"""Options that stand in `[run]` alone → why."""
+"""Options that are in `[run]` alone → why."""
 
 Group = Literal["model", "prompt", "answering", "questions"]
 """What a factor changes: which model answers, what it is shown, how it answers, or which items it is asked."""
@@ -71,14 +72,18 @@ def read_factor(name: str, values: object, path: Path) -> GridFactor:
     """
     if name in NO_FACTORS:
         raise InputError(
-            "{path}: {name} is no factor: {why}. It stands in [run].",
+            "{path}: {name} cannot be a factor: {why}. Put it in [run].",
             path=path,
             name=name,
             why=Message(NO_FACTORS[name]),
         )
-    if not isinstance(values, list) or not values:
+    if values == []:
         raise InputError(
-            "{path}: [factors] {name} takes a list of values in brackets. A single one stands in [run].",
+            "{path}: [factors] {name} is an empty list. Give it values, or take it out.", path=path, name=name
+        )
+    if not isinstance(values, list):
+        raise InputError(
+            "{path}: [factors] {name} takes a list of values in brackets. Put a single one in [run].",
             path=path,
             name=name,
         )
@@ -108,11 +113,26 @@ def read_value(name: str, value: object, where: str, path: Path) -> tuple[Any, s
     assert option is not None
     if option.optional and value in ("", 0) and not isinstance(value, bool):
         return None, "none"
+    if option.kind in ("integer", "number") and isinstance(value, str) and re.fullmatch(r"-?[0-9.]+", value.strip()):
+        raise InputError(
+            "{path}: {where}: {value!r} is a text. Write the number without quotes.",
+            path=path,
+            where=where,
+            value=value[:50],
+        )
     model: type = Side if name in options(Side) else RunRequest
     try:
         checked = getattr(read_values(model, {name: value}, "program"), name)
         if name == "style":
             load_style(checked)
     except InputError as e:
-        raise InputError("{path}: {where}: {sentence}", path=path, where=where, sentence=e.message) from e
+        if str(value) in e.message:
+            raise InputError("{path}: {where}: {sentence}", path=path, where=where, sentence=e.message) from e
+        raise InputError(
+            "{path}: {where}: {sentence} The file has {value}.",
+            path=path,
+            where=where,
+            sentence=e.message,
+            value=str(value)[:100],
+        ) from e
     return checked, as_text(option, checked) or '""'

@@ -3,11 +3,13 @@ models on servers are opened."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jglue_app.backends import SERVERS, backend_module
+from jglue_app.backends.model_facts import lacks_template
 from jglue_app.backends.pool import ModelPool
 from jglue_app.errors import InputError
 from jglue_app.grid.grid_plan import GridPlan, weights_of
@@ -19,6 +21,7 @@ from jglue_app.runs.paying import estimate_plans
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
+from jglue_app.tasks import TASKS
 from jglue_app.types import ModelSpec
 
 
@@ -59,6 +62,8 @@ class GridEstimate:
     """In the order in which they are loaded, those of which something is left."""
     costs: tuple[CostEstimate, ...] = ()
     """Of each paid model, at most."""
+    notices: tuple[Message, ...] = ()
+    """What data it is over, and what in it a reader may not have meant, or cannot be run."""
     left: tuple[Plan, ...] = ()
     """The plans of which something is left, in the order in which they run."""
 
@@ -82,15 +87,19 @@ class GridEstimate:
             for one in self.models
         ]
         costs = [{"model": one.model, "price": one.price, "currency": one.currency} for one in self.costs]
-        return {name: getattr(self, name) for name in names} | {"models": models, "costs": costs}
+        return {name: getattr(self, name) for name in names} | {
+            "models": models,
+            "costs": costs,
+            "notices": list(self.notices),
+        }
 
     @property
     def sentences(self) -> list[Message]:
         """The same for people, one sentence on each."""
         said = [
             Message(
-                "Grid {name}: {combinations:,} combinations are {runs:,} runs with {items:,} items; {complete:,} runs "
-                "are complete, {begun:,} are begun, and {left:,} items are left.",
+                "Grid {name}: combinations {combinations:,}, different runs {runs:,} (complete {complete:,}, begun "
+                "{begun:,}), items {items:,} (left {left:,}).",
                 name=self.name,
                 combinations=self.combinations,
                 runs=self.runs,
@@ -100,7 +109,7 @@ class GridEstimate:
                 left=self.items_left,
             )
         ]
-        said += [_of_model(model) for model in self.models]
+        said += [*self.notices, *(_of_model(model) for model in self.models)]
         if len(self.models) > 1:
             said.append(Message("Together: {time}, without loading.", time=time_text(self.seconds)))
         said += [Message("{model}: {facts}.", model=cost.model, facts=cost.facts) for cost in self.costs]
@@ -118,14 +127,16 @@ def _of_model(model: ModelEstimate) -> Message:
     else:
         memory = Message("about {gib:.1f} GiB of weights", gib=model.memory / 2**30)
     return Message(
-        "{model}: {runs:,} runs, {left:,} items; {memory}; {time}.",
+        "{model}: runs {runs:,}, items {left:,}; {memory}; {time}.",
         model=_name(model.model),
         runs=model.runs,
         left=model.items_left,
         memory=memory,
         time=Message("time unknown: nothing like it was measured on this machine")
         if model.seconds is None
-        else Message("about {time}, by {runs} stored runs", time=time_text(model.seconds), runs=model.measured_on),
+        else Message(
+            "about {time}, as measured (stored runs: {runs:,})", time=time_text(model.seconds), runs=model.measured_on
+        ),
     )
 
 
@@ -188,9 +199,31 @@ def estimate_grid(planned: GridPlan, settings: Settings, pool: ModelPool, device
         items=sum(plan.total for plan in planned.plans),
         items_left=sum(counts),
         models=tuple(models),
+        notices=tuple(notices_of(planned, settings)),
         left=tuple(planned.plans[i] for i in open_),
         costs=tuple(_costs([planned.plans[i] for i in open_], [stores[i] for i in open_], pool)),
     )
+
+
+def notices_of(planned: GridPlan, settings: Settings) -> Iterator[Message]:
+    """What data a grid is over, and what in it a reader may not have meant, or cannot be run."""
+    specs = [plan.spec for plan in planned.plans]
+    yield Message(
+        "Data {data}; subsets {subsets}.",
+        data=Joined(", ", dict.fromkeys(spec.data_version for spec in specs)),
+        subsets=Joined(", ", dict.fromkeys(TASKS[name].title for spec in specs for name in spec.tasks)),
+    )
+    if not planned.grid.factors:
+        yield Message("The file has no [factors], so this is a single run.")
+    chats = Counter(replace(spec.model, files_sha256=None) for spec in specs if spec.prompt.format == "chat")
+    for model, count in chats.items():
+        if lacks_template(model, settings):
+            yield Message(
+                "{model} has no chat template, so its runs in the format chat ({count:,}) cannot be made. Leave them "
+                "out with [[exclude]].",
+                model=model.id,
+                count=count,
+            )
 
 
 def _left(plan: Plan, store: RunStore) -> dict[str, int]:

@@ -17,7 +17,7 @@
     style = "number"
     shots = 4
 
-Every option of a run can stand in `[run]` or `[factors]`; they are read from `runs.request`, so that what a run can
+Every option of a run can be in `[run]` or `[factors]`; they are read from `runs.request`, so that what a run can
 express, a grid can.
 """
 
@@ -71,7 +71,7 @@ class GridFile:
         return math.prod(len(factor.levels) for factor in self.factors)
 
     def budget_with(self, given: float | None) -> float | None:
-        """The budget where one was given beside the file (None for not): it stands in place of the file's, and is read
+        """The budget where one was given beside the file (None for not): it replaces the file's, and is read
         as that of a single run is, so that 0 says that there is none.
 
         Raises:
@@ -98,7 +98,7 @@ def read_grid(path: Path) -> GridFile:
             "{path}: cannot be read ({reason}). Give the path of a grid as a TOML file.", path=path, reason=reason_of(e)
         ) from e
     if len(raw) > MAX_BYTES:
-        raise InputError("{path}: larger than {most:,} bytes; a grid is a page of text.", path=path, most=MAX_BYTES)
+        raise InputError("{path}: larger than {most:,} bytes. Make the grid shorter.", path=path, most=MAX_BYTES)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -124,23 +124,23 @@ def _no_toml(path: Path, text: str, error: ValueError) -> InputError:
 def _grid(table: Mapping[str, Any], path: Path) -> GridFile:
     for key in table:
         if key not in KEYS:
-            hint = Message("An option of all runs stands in [run], one with several values in [factors].")
+            hint = Message("Put an option of all runs in [run], and one with several values in [factors].")
             raise UnknownNameError(
                 Message("key of the grid {path}", path=path), key, KEYS, hint if option_of(key) else ""
             )
     common = _options(table, "run", path)
     given = _options(table, "factors", path)
     if twice := next((name for name in given if name in common), None):
-        raise InputError(
-            "{path}: {name} stands in [run] and in [factors]. Leave it in one of them.", path=path, name=twice
-        )
+        raise InputError("{path}: {name} is in [run] and in [factors]. Leave it in one of them.", path=path, name=twice)
     protocol = table.get(PROTOCOL, "official")
     if not isinstance(protocol, str):
-        raise InputError("{path}: protocol is the name of one. Several stand in [factors].", path=path)
+        raise InputError("{path}: protocol is the name of one. Put several in [factors].", path=path)
     get_protocol(protocol)
     if PROTOCOL in given and PROTOCOL in table:
         raise InputError(
-            "{path}: {name} stands in [run] and in [factors]. Leave it in one of them.", path=path, name=PROTOCOL
+            "{path}: {name} is at the top of the file and in [factors]. Leave it in one of them.",
+            path=path,
+            name=PROTOCOL,
         )
     max_runs, excluded = _max_runs(table.get("max_runs", MAX_RUNS), path), table.get("exclude", [])
     _require_few(given, max_runs, path, excluding=bool(excluded))
@@ -180,7 +180,7 @@ def _name(name: object, path: Path) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME or not NAME.fullmatch(name):
         raise InputError(
             "{path}: a grid's name has letters, digits, hyphens, dots and underscores, at most {most}, and begins with "
-            'a letter or a digit; {name!r} is none. Write name = "…" at the top of the file.',
+            'a letter or a digit; {name!r} is not a valid name. Write name = "…" at the top of the file.',
             path=path,
             most=MAX_NAME,
             name=str(name)[:100],
@@ -209,7 +209,7 @@ def _options(table: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
         own = name.replace("-", "_")
         if (own != PROTOCOL and option_of(own) is None) or (own == PROTOCOL and key == "run"):
             known = [*option_names(), *([PROTOCOL] if key == "factors" else [])]
-            hint = Message("protocol stands at the top of the file, above all tables.") if own == PROTOCOL else ""
+            hint = Message("Put protocol at the top of the file, above all tables.") if own == PROTOCOL else ""
             raise UnknownNameError(Message("option in [{key}] of {path}", key=key, path=path), name, known, hint)
         if own in found:
             raise InputError("{path}: [{key}] has {name} twice. Leave one of them.", path=path, key=key, name=own)

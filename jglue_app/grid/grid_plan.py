@@ -144,10 +144,13 @@ def request_of(grid: GridFile, values: Mapping[str, object]) -> RunRequest:
 
 def without_idle_options(request: RunRequest) -> tuple[RunRequest, frozenset[str]]:
     """The same run without options that change nothing in it, and their names: without examples, how they are chosen
-    changes nothing, and would only give the same run another name."""
-    if any(request.a.prompt.for_task(name).shots for name in request.tasks):
-        return request, frozenset()
-    idle = ("shot_seed", "shot_selection")
+    changes nothing, nor does the setting for thinking, which only a chat template is told, in another format. They
+    would only give the same run another name."""
+    idle: tuple[str, ...] = ()
+    if not any(request.a.prompt.for_task(name).shots for name in request.tasks):
+        idle += ("shot_seed", "shot_selection")
+    if request.a.prompt.format != "chat":
+        idle += ("thinking",)
     usual = {name: options(Side)[name].default for name in idle}
     return replace(request, a=replace(request.a, **usual)), frozenset(idle)
 

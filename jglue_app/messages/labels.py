@@ -612,6 +612,7 @@ LABELS: dict[str, str] = {
     "fold_fragments": "{} fragments (too few items for a verdict)",
     "fold_failed": "{} failed or empty",
     "fold_sweep": "Sweep: {} runs of {}",
+    "fold_grid": "Runs of the grid {1}: {0}",
     "tick": "Compare with the baseline",
     "embedding": "embedding",
     "matrix": "Several runs against a baseline",

@@ -1,9 +1,9 @@
-"""Stored runs that a list folds into one line: failed ones, fragments, and the members of a sweep."""
+"""Stored runs that a list folds into one line: those of a grid, failed ones, fragments, and the members of a sweep."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from jglue_app.scoring.comparison import MIN_PAIRED
 LEAST_OF_SWEEP = 3
 """Fewer runs than this that differ in their prompt alone are no sweep."""
 
-Kind = Literal["failed", "sweep", "fragments"]
+Kind = Literal["grid", "failed", "sweep", "fragments"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,31 @@ class Fold:
     """Runs that stand in one line."""
 
     kind: Kind
-    """`failed`: nothing was answered. `sweep`: one model on one subset under several prompts. `fragments`: fewer items
-    of a subset than any verdict needs."""
+    """`grid`: runs of one grid. `failed`: nothing was answered. `sweep`: one model on one subset under several prompts.
+    `fragments`: fewer items of a subset than any verdict needs."""
     names: tuple[str, ...]
+    grid: str = ""
+    """Its name."""
 
 
-def folds(runs: Mapping[str, StoredRun]) -> list[Fold]:
-    """The folds of some runs; a run is in one at most."""
+def folds(runs: Mapping[str, StoredRun], grids: Mapping[str, Collection[str]] | None = None) -> list[Fold]:
+    """The folds of some runs; a run is in one at most.
+
+    Args:
+        runs: name → run.
+        grids: name of a grid → its runs; of several grids with the same run, the first has it.
+    """
+    of_grid: list[Fold] = []
+    left = dict(runs)
+    for grid, members in (grids or {}).items():
+        mine = tuple(name for name in left if name in members)
+        if len(mine) > 1:
+            of_grid.append(Fold("grid", mine, grid))
+            left = {name: run for name, run in left.items() if name not in members}
+    return [*of_grid, *_others(left)]
+
+
+def _others(runs: Mapping[str, StoredRun]) -> list[Fold]:
     failed = tuple(name for name, run in runs.items() if run.done == 0)
     sweeps: dict[str, list[str]] = {}
     for name, run in runs.items():

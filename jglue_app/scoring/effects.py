@@ -177,14 +177,15 @@ def _notices(
 ) -> Iterator[Message]:
     if undefined:
         yield Message(
-            "{count:,} runs have no value, with all items or without some of them (all answers alike have no "
-            "correlation): they are left out here.",
+            "Left out here: {count:,} of {all:,} runs, without a value of all items or of some (all answers alike "
+            "have no correlation).",
             count=undefined,
+            all=len(sample.y) + undefined,
         )
     if sample.n < 2:
         yield Message("One item is no sample: there are no intervals.")
     elif items_share is None:
-        yield Message("All runs score the same: there is no variance to share out.")
+        yield Message("All runs score the same: there is no variance to explain.")
     elif items_share >= 1:
         yield Message("The runs differ no more than the sampling of items alone would make them differ.")
     if confounded := [share.term[0] for share in shares if len(share.term) == 1 and not share.df]:
@@ -193,7 +194,7 @@ def _notices(
             factors=Joined(", ", confounded),
         )
     if single := [f.name for f in factors if f.name not in design.names and len(f.levels) > 1]:
-        yield Message("Of {factors} only one level has scores here.", factors=Joined(", ", single))
+        yield Message("Only one level of {factors} has scores here.", factors=Joined(", ", single))
     total = sum(share.observed for share in shares)
     if shares and abs(total - 1) > 0.005:
         yield Message(

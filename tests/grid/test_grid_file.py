@@ -96,18 +96,23 @@ def test_a_protocol_fills_what_no_factor_names(tmp_path: Path) -> None:
         ("[factors]\nshot = [0]\n", "Did you mean 'shots'?"),
         ("[run]\nstile = 'x'\n", "Unknown option in [run] of"),
         ("shots = [1]\n", "one with several values in [factors]"),
-        ("[run]\nprotocol = 'official'\n", "protocol stands at the top"),
-        ("[run]\nshots = 1\n[factors]\nshots = [0, 1]\n", "shots stands in [run] and in [factors]"),
-        ("protocol = 'official'\n[factors]\nprotocol = ['official']\n", "protocol stands in [run] and in [factors]"),
+        ("[run]\nprotocol = 'official'\n", "Put protocol at the top"),
+        ("[run]\nshots = 1\n[factors]\nshots = [0, 1]\n", "shots is in [run] and in [factors]"),
+        (
+            "protocol = 'official'\n[factors]\nprotocol = ['official']\n",
+            "protocol is at the top of the file and in [factors]",
+        ),
         ("[factors]\nshots = [0, 1]\nshots-by-task = ['jnli=1']\nshots_by_task = ['jnli=2']\n", "shots_by_task twice"),
         ("[factors]\nshots = [0, 0]\n", "[factors] shots has '0' twice"),
         ("[factors]\nshots = 3\n", "[factors] shots takes a list"),
-        ("[factors]\nshots = []\n", "[factors] shots takes a list"),
+        ("[factors]\nshots = []\n", "[factors] shots is an empty list. Give it values"),
+        ("[factors]\nshots = ['0', 4]\n", "[factors] shots: '0' is a text. Write the number without quotes."),
+        ("[factors]\nshots = [0, -1, 1000]\n", "The file has -1."),
         ("[factors]\nshots = ['many']\n", "[factors] shots: The number of few-shot examples"),
         ("[factors]\nformat = ['plane']\n", "Did you mean 'plain'?"),
         ("[factors]\nstyle = ['ja-label']\n", "Did you mean 'ja-labels'?"),
-        ("[factors]\nbudget = [1, 2]\n", "budget is no factor"),
-        ("[factors]\nlimit = [1, 2]\n", "limit is no factor"),
+        ("[factors]\nbudget = [1, 2]\n", "budget cannot be a factor"),
+        ("[factors]\nlimit = [1, 2]\n", "limit cannot be a factor"),
         ("[factors]\nprotocol = ['oficial']\n", "Did you mean 'official'?"),
         ("[factors]\nshots = [0, 1]\n[[exclude]]\nshot = 1\n", "Unknown factor in [[exclude]] 1"),
         (
@@ -197,3 +202,14 @@ def test_the_grid_that_comes_with_the_application_is_planned(settings: Settings)
     planned = plan_grid(read_grid(ASSETS / "grids" / "wordings.toml"), settings)
     assert (planned.combinations, len(planned.runs)) == (4 * 3 * 2 * 3, 4 * 3 * (1 + 3))
     assert {plan.total for plan in planned.plans} == {60}
+
+
+def test_thinking_makes_no_second_run_where_no_chat_template_is_told_of_it(tmp_path: Path, settings: Settings) -> None:
+    text = f"{RUN}[factors]\nformat = ['plain', 'chat']\nthinking = ['on', 'off']\n".replace(
+        '"a.jsonl"', f'"{tmp_path / "a.jsonl"}"'
+    )
+    (tmp_path / "a.jsonl").write_text("", "utf-8")
+    planned = plan_grid(grid_of(tmp_path, text), settings)
+    levels = [(run.levels["format"], run.levels["thinking"]) for run in planned.runs]
+    assert levels == [("plain", None), ("chat", "on"), ("chat", "off")]
+    assert planned.runs[0].plan.spec.prompt == PromptSpec(format="plain")

@@ -15,24 +15,26 @@ from typing import Any
 import pytest
 
 from jglue_app import api, effects
+from jglue_app.backends.model_facts import lacks_template
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
 from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.grid import members
-from jglue_app.grid.grid_estimate import estimate_grid
+from jglue_app.grid.grid_estimate import estimate_grid, notices_of
 from jglue_app.grid.grid_file import read_grid
 from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import one_after_other, run_grid
 from jglue_app.grid.rates import measured
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
+from jglue_app.results.run_folds import folds
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import ModelSpec
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs.grid_panel import effects_html, grid_names
+from jglue_app.ui.tabs.grid_panel import effects_html, grid_names, grid_runs
 
 TASKS = ("jnli", "jcommonsenseqa")
 WORDS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}
@@ -106,16 +108,17 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     grid: Path, settings: Settings, here: Callable[..., Told]
 ) -> None:
     dry = here(grid, "--dry-run", "--json")
-    assert json.loads(dry.out) | {"models": []} == {
+    assert json.loads(dry.out) | {"models": [], "notices": []} == {
         **{"name": "two-models", "combinations": 16, "runs": 12, "complete": 0, "begun": 0, "items": 144},
-        **{"items_left": 144, "seconds": None, "costs": [], "models": []},
+        **{"items_left": 144, "seconds": None, "costs": [], "models": [], "notices": []},
     }
     sentence = "time and memory are those of one worker"
     assert [sentence in here(grid, "--dry-run", *over).out for over in ((), ("--ray", "local"))] == [False, True]
     assert not settings.runs_dir.exists()
     told = here(grid)
     assert told.code == 0
-    assert "16 combinations are 12 runs with 144 items; 0 runs are complete" in told.err
+    assert "combinations 16, different runs 12 (complete 0, begun 0), items 144 (left 144)." in told.err
+    assert "Data sample" in told.err and "; subsets JNLI, JCommonsenseQA." in told.err
     assert "time unknown" in told.err
     assert told.err.count("Preparing") == 2  # Each table of answers is read once.
     stored = {path.name for path in settings.runs_dir.iterdir() if path.is_dir()} - {"grids"}
@@ -125,7 +128,7 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     before = {path: path.stat().st_mtime_ns for path in of_runs}
     again = here(grid)
     assert (again.code, again.out) == (0, told.out)
-    assert "12 runs are complete" in again.err
+    assert "(complete 12, begun 0)" in again.err
     assert {path: path.stat().st_mtime_ns for path in before} == before
     shown = here("two-models", "--json")
     table = json.loads(shown.out)
@@ -182,6 +185,10 @@ def test_from_python_a_grid_is_run_and_its_effects_are_read(grid: Path, settings
     assert "対数尤度で順位づけ" in html
     with closing(AppState(settings)) as state:
         html = effects_html(state, "two-models", "stability-jp", "en")
+        # In the list of all runs those of the grid stand in one line, also with others around them.
+        stored = state.runs("")
+        (fold,) = folds({**stored, "another": next(iter(stored.values()))}, grid_runs(state))
+    assert (fold.kind, fold.grid, set(fold.names)) == ("grid", "two-models", set(found.runs))
     assert "Log-likelihood ranking" in html
     assert "Generated text" not in html
     assert str(grid.parent) not in html
@@ -340,7 +347,7 @@ def test_time_is_of_stored_runs_of_the_same_model(tmp_path: Path, settings: Sett
         path.write_text(text.replace("limit = 4", "limit = 10") + "style = 'number'\n", "utf-8")
         estimate = estimate_grid(planned_of(path, settings), settings, pool)
     assert estimate.seconds == pytest.approx(20.0)
-    assert any("about 20 s, by 1 stored runs" in sentence for sentence in estimate.sentences)
+    assert any("about 20 s, as measured (stored runs: 1)" in sentence for sentence in estimate.sentences)
     # The same of a model that is loaded here: on another kind of device it is as fast as was measured there alone.
     manifest = file.with_name("manifest.json")
     table = json.loads(manifest.read_text("utf-8"))
@@ -350,3 +357,24 @@ def test_time_is_of_stored_runs_of_the_same_model(tmp_path: Path, settings: Sett
         manifest.write_text(json.dumps(table), "utf-8")
         found = measured([ModelSpec("some-model")], settings.runs_dir, "cpu")
         assert [one.of("generate", "jnli", 0) for one in found.values()] == rates
+
+
+def test_what_a_file_leaves_open_is_said_before_anything_runs(tmp_path: Path, settings: Settings) -> None:
+    """Which data and subsets it has, that it is a single run, and that a format needs a template that is not here."""
+    folder = tmp_path / "base-model"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer_config.json"):
+        (folder / name).write_text("{}", "utf-8")
+    spec = ModelSpec(str(folder))
+    assert lacks_template(spec, settings)
+    path = tmp_path / "one.toml"
+    path.write_text(f"[run]\ntasks = ['jnli']\ndata = 'sample'\nmodel = '{folder}'\nformat = 'chat'\n", "utf-8")
+    planned = planned_of(path, settings)
+    said = [str(notice) for notice in notices_of(planned, settings)]
+    assert said[0].startswith("Data sample")
+    assert said[0].endswith("; subsets JNLI.")
+    assert said[1] == "The file has no [factors], so this is a single run."
+    assert said[2].startswith(f"{folder} has no chat template, so its runs in the format chat (1) cannot be made.")
+    (folder / "chat_template.jinja").write_text("x", "utf-8")
+    assert not lacks_template(spec, settings)
+    assert len(list(notices_of(planned, settings))) == 2

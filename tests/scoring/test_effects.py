@@ -285,7 +285,7 @@ def test_runs_without_a_value_are_left_out_and_numbered() -> None:
     style = EffectFactor("style", "prompt", ("x", "y"), True)
     effects = effects_of([MODEL, style], rows_of(MODEL, style), scores)
     assert (effects.runs, effects.undefined) == (3, (1,))
-    assert any("1 runs have no value" in notice for notice in effects.notices)
+    assert any("Left out here: 1 of 4 runs, without a value" in notice for notice in effects.notices)
     assert means(effects, "model") == pytest.approx({"a": 0.3, "b": 0.7})
 
 
@@ -308,7 +308,7 @@ def test_a_factor_with_one_level_is_no_factor() -> None:
     rows = [row | {"model": "a"} for row in rows_of(SHOTS)]
     effects = effects_of([MODEL, SHOTS], rows, exactly([0.2, 0.6]))
     assert list(effects.levels) == ["shots"]
-    assert any(notice.startswith("Of model only one level") for notice in effects.notices)
+    assert any(notice.startswith("Only one level of model") for notice in effects.notices)
 
 
 def test_runs_that_all_score_the_same_have_no_shares() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.blocks import Block
 
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, StoreError, UnknownNameError
 from jglue_app.grid import members
 from jglue_app.messages import Message, say
 from jglue_app.results.grid_effects import effect_table
@@ -41,6 +41,10 @@ class GridPanel:
         """What `offer` has values for."""
         return [self.section, self.grid, self.show]
 
+    def runs(self) -> dict[str, frozenset[str]]:
+        """Grid → its runs, the grid that was begun last first."""
+        return grid_runs(self.state)
+
     def offer(self, chosen: object, lang: str) -> Updates:
         """The grids to choose from; the section is not shown where there is none."""
         names = grid_names(self.state)
@@ -70,6 +74,17 @@ def build(state: AppState, protocol: gr.Dropdown) -> GridPanel:
 def grid_names(state: AppState) -> list[str]:
     """The stored grids; none on a public server, whose visitors see their own runs alone."""
     return [] if state.settings.public else list(members.names(state.settings).names)
+
+
+def grid_runs(state: AppState) -> dict[str, frozenset[str]]:
+    """Grid → its runs; a grid whose file is damaged meanwhile has none."""
+    found = {}
+    for name in grid_names(state):
+        try:
+            found[name] = frozenset(member.run for member in members.members(state.settings, name))
+        except (StoreError, UnknownNameError):
+            continue
+    return found
 
 
 def effects_html(state: AppState, name: str, protocol: str, lang: str) -> str:

@@ -155,7 +155,7 @@ class ResultsTab:
             self.table: views.render(
                 "ranking",
                 {
-                    **ranking(shown, runs, lang, marked, None if len(rows) == len(names) else rows),
+                    **ranking(shown, runs, lang, marked, None if len(rows) == len(names) else rows, self.grids.runs()),
                     "address": self._address(values),
                     "more": len(rows) < len(matches),
                 },
@@ -232,13 +232,13 @@ def build(state: AppState, t: T) -> ResultsTab:
     rows = gr.Number(ROWS, visible=False)
     status = pane("results-status")
     table = pane("leaderboard", js_on_load=(views.STATIC / "runs.js").read_text("utf-8"))
+    grids = grid_panel.build(state, protocol)
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
         a = gr.Dropdown([], label="A", elem_id="pick-a", scale=4, min_width=220)
         b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
     matrix = results_matrix.build(state, t)
     of_parts = slices.build(state, t, protocol)
-    grids = grid_panel.build(state, protocol)
     report = report_controls.build(t, "results-report")
     waterfall.build(state, t, a)
     figures = pane("figures")

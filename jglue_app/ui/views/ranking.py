@@ -83,6 +83,7 @@ def ranking(
     lang: str,
     marked: Marked | None = None,
     shown: Collection[str] | None = None,
+    grids: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Payload of the list.
 
@@ -92,9 +93,10 @@ def ranking(
         lang: `ja` or `en`.
         marked: what is chosen.
         shown: runs that have a row; None for all.
+        grids: name → its runs, which stand in one line.
     """
     rows = _Rows(listed, runs, lang, marked or Marked(), shown)
-    folded = folds({name: runs[name] for name in rows.names})
+    folded = folds({name: runs[name] for name in rows.names}, grids)
     sections = [rows.section(one, folded) for one in listed.rankings.rankings]
     ranked = {name for one in listed.rankings.rankings for name in one.places}
     members = {name for fold in folded for name in fold.names}
@@ -162,7 +164,9 @@ class _Rows:
                 chosen = {*self._marked.ticked, self._marked.a, self._marked.b}
                 parts.append(
                     {
-                        "fold": word(f"fold_{folded[i].kind}", self._lang).format(f"{len(members):,}", model),
+                        "fold": word(f"fold_{folded[i].kind}", self._lang).format(
+                            f"{len(members):,}", folded[i].grid or model
+                        ),
                         "open": any(member in chosen for member in members),
                         "id": f"jg-fold-{members[0].removeprefix(SHIPPED)[:16]}",
                         "rows": [self._row(member, places) for member in members],
