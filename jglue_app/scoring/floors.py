@@ -45,7 +45,8 @@ def _of_span(protocol: str, constant: str, golds: tuple[tuple[str, ...], ...]) -
     prompt = Prompt(task.name, "", "", None, (), (), "", (), "")
     record = Record("", task.name, "", prompt, Output(constant, "stop", 0, 0, 0.0))
     fields = {"title": "", "context": constant, "question": ""}
-    scores = [scoring.judge(task, Item(task.name, "", fields, gold), record).scores for gold in golds]
+    of_gold = {gold: scoring.judge(task, Item(task.name, "", fields, gold), record).scores for gold in set(golds)}
+    scores = [of_gold[gold] for gold in golds]
     return tuple((name, sum(s[name] for s in scores) / len(scores)) for name in scoring.metrics[task.name])
 
 

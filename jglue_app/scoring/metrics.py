@@ -6,7 +6,6 @@ column, and a column of ones gives the value itself. NaN where it is undefined.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -31,19 +30,21 @@ def normalize_span(text: str) -> str:
 
 def span_exact_match(prediction: str, references: Sequence[str]) -> float:
     """1.0 if the normalised prediction equals one of the normalised references, else 0.0."""
-    return float(any(normalize_span(prediction) == normalize_span(r) for r in references))
+    answer = normalize_span(prediction)
+    return float(any(answer == normalize_span(r) for r in references))
 
 
 def span_f1(prediction: str, references: Sequence[str]) -> float:
     """Highest F1 over the references, each over the bag of normalised characters, spaces included: 2PR/(P+R)."""
-    return max(bag_f1(normalize_span(prediction), normalize_span(r)) for r in references)
+    answer = normalize_span(prediction)
+    return max(bag_f1(answer, normalize_span(r)) for r in references)
 
 
 def bag_f1(prediction: str, reference: str) -> float:
     """F1 over the bags of characters, spaces included: 2PR/(P+R) (JGLUE's evaluation script)."""
     if not prediction or not reference:
         return float(prediction == reference)
-    common = sum((Counter(prediction) & Counter(reference)).values())
+    common = sum(min(prediction.count(c), reference.count(c)) for c in set(prediction) & set(reference))
     return 2 * common / (len(prediction) + len(reference))
 
 

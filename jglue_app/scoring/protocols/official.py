@@ -160,4 +160,7 @@ def _is_correct(task: Task, item: Item, parsed: Parsed) -> bool:
         return False
     if task.kind == "score":
         return is_within_tolerance(item, parsed.value)
-    return _scores(task, item, parsed)[task.metrics[0]] == 1.0
+    if task.kind == "choice":
+        return is_right(item, parsed.value)
+    assert isinstance(item.gold, tuple)
+    return isinstance(parsed.value, str) and metrics.span_exact_match(parsed.value, item.gold) == 1.0
