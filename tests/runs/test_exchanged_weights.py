@@ -10,7 +10,7 @@ import pytest
 
 from jglue_app.backends.openai_api import client as client_module
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cluster.jobs import Answer, Answered, Job, Load, Prepare, Prepared, Reply
+from jglue_app.cluster.jobs import Answer, Records, Job, Load, Prepare, Prepared, Reply
 from jglue_app.cluster.serving import serve
 from jglue_app.errors import ModelError
 from jglue_app.runs import server_checks
@@ -179,7 +179,7 @@ def test_a_worker_of_a_cluster_gives_back_errors_for_a_batch_in_which_weights_we
     kinds = []
     for _ in range(2):
         replies = given(Answer(plan.spec, "jnli", prepared.prompts, prepared.limits))
-        found = [record for reply in replies if isinstance(reply, Answered) for record in reply.records]
+        found = [record for reply in replies if isinstance(reply, Records) for record in reply.records]
         kinds.append([record.error.kind if record.error else "" for record in found])
         servers[0].model = LanguageModel("other weights")
     models["pool"].clear()
