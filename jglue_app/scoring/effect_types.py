@@ -120,7 +120,8 @@ class Stability:
     """Standard deviation over its prompts (wordings, formats, examples, seeds), of runs that differ in nothing else;
     None for a single one."""
     items: float | None
-    """The standard deviation that the sampling of items alone would give; None of one item, which shows none."""
+    """The standard deviation that the sampling of items alone would give; None where it cannot be seen: of one item,
+    and where all answers of all runs count alike."""
     beyond_items: float | None
     """What is left of the spread without that, not below 0."""
     lowest: float

@@ -39,10 +39,15 @@ class Sample:
     """Items."""
 
     @property
-    def hidden(self) -> int:
-        """Runs whose answers all count alike, by a metric for which there is nothing in `unseen` to make up for it."""
+    def alike(self) -> NDArray[np.bool_]:
+        """Whether all answers of a run count alike, so that leaving out items does not move its score."""
         ends = np.isin(np.round(self.y, 9), (-1.0, 0.0, 1.0))
-        return int(np.sum(ends & (np.diag(self.seen) <= ROUNDING) & ~self.unseen.any(axis=1)))
+        return np.asarray(ends & (np.diag(self.seen) <= ROUNDING))
+
+    @property
+    def hidden(self) -> int:
+        """Runs of these, by a metric for which there is nothing in `unseen` to make up for it."""
+        return int(np.sum(self.alike & ~self.unseen.any(axis=1)))
 
 
 def sample_of(scores: GridScores, kept: NDArray[np.int64]) -> Sample:

@@ -37,14 +37,14 @@ def stabilities(
         low, high = (int(np.flatnonzero(mine)[pick(y[mine])]) for pick in (np.argmin, np.argmax))
         mean = weighted_estimate(mine / mine.sum(), _without_levels(design, mine), sample)
         spread = _spread(design, mine, y, sample.covariance)
-        of_items = None if spread is None or sample.n < 2 else spread[1]
+        unknown = sample.n < 2 or (spread is not None and spread[1] <= ROUNDING and sample.alike[mine].any())
         yield Stability(
             model=model,
             runs=int(mine.sum()),
             mean=within(mean, bounds),
             spread=None if spread is None else math.sqrt(spread[0]),
-            items=None if of_items is None else math.sqrt(of_items),
-            beyond_items=None if spread is None or of_items is None else math.sqrt(max(0.0, spread[0] - of_items)),
+            items=None if spread is None or unknown else math.sqrt(spread[1]),
+            beyond_items=None if spread is None or sample.n < 2 else math.sqrt(max(0.0, spread[0] - spread[1])),
             lowest=float(y[low]),
             lowest_run=numbers[low],
             highest=float(y[high]),

@@ -192,6 +192,8 @@ def test_runs_that_are_all_wrong_or_all_right_have_the_interval_of_their_reports
     for one, report in zip(effects.levels["model"], of_report, strict=True):
         assert (one.mean.value, one.mean.low, one.mean.high) == pytest.approx((report.value, report.low, report.high))
     assert effects.levels["model"][0].mean.high == pytest.approx(Z2 / (20 + Z2)) == pytest.approx(0.16113, abs=1e-5)
+    # Their prompts do not differ, and what other items would have done to that cannot be seen: it is not called 0.
+    assert [(one.spread, one.items, one.beyond_items) for one in effects.stability] == [(0.0, None, 0.0)] * 2
     # Half a run each: from .5 down by half of what the right ones may fall, and up by half of what the wrong may rise.
     (mean, _) = (one.mean for one in effects.levels["style"])
     assert (mean.low, mean.high) == pytest.approx((0.5 - 0.16113 / 2, 0.5 + 0.16113 / 2), abs=1e-5)
