@@ -111,7 +111,8 @@ def _run(
 ) -> int:
     """Make the runs of a grid and show its table; returns the exit code."""
     failures: Failures = {}
-    with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
+    view = ProgressView(names_sides=False)  # There are no two sides, as `compare` has them.
+    with view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         described = read_grid(file)
         given = described.budget_with(budget)
         planned = plan_grid(described, settings, progress=view.download, should_stop=stop.is_set)

@@ -22,7 +22,8 @@ _PLAIN_EVERY_S = 10.0
 class ProgressView:
     """Draws the events of a run on standard error, so that standard output stays for results."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, names_sides: bool = True) -> None:
+        self._names_sides = names_sides
         self._console = Console(file=sys.stderr, highlight=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -82,7 +83,7 @@ class ProgressView:
         speed = f"{event.items_per_s:.1f} items/s" if event.items_per_s else ""
         if self._console.is_terminal:
             if key not in self._ids:
-                name = f"{event.side.upper()} {TASKS[event.task].title}"
+                name = self._name(event)
                 self._ids[key] = self._bars.add_task(name, total=event.total, speed="")
             self._bars.update(self._ids[key], completed=event.done, speed=speed)
             return
@@ -90,7 +91,11 @@ class ProgressView:
         if event.done == event.total or now - self._last > _PLAIN_EVERY_S:
             self._last = now
             left = f", {event.seconds_left:.0f} s left" if event.seconds_left else ""
-            self.say(f"{event.side.upper()} {TASKS[event.task].title}: {event.done}/{event.total} items, {speed}{left}")
+            self.say(f"{self._name(event)}: {event.done}/{event.total} items, {speed}{left}")
+
+    def _name(self, event: Event) -> str:
+        title = TASKS[event.task].title
+        return f"{event.side.upper()} {title}" if self._names_sides else title
 
     def say(self, message: str) -> None:
         """One sentence on standard error; how far a step is is left out, whose beginning was told."""

@@ -120,6 +120,7 @@ def test_a_grid_is_run_once_and_its_table_is_shown_again(
     assert "combinations 16, different runs 12 (complete 0, begun 0), items 144 (left 144)." in told.err
     assert "Data sample" in told.err and "; subsets JNLI, JCommonsenseQA." in told.err
     assert "time unknown" in told.err
+    assert "\nJNLI: 6/6 items" in told.err
     assert told.err.count("Preparing") == 2  # Each table of answers is read once.
     stored = {path.name for path in settings.runs_dir.iterdir() if path.is_dir()} - {"grids"}
     assert len(stored) == 12
