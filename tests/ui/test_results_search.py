@@ -39,3 +39,14 @@ def test_a_search_is_seen_as_long_as_it_leaves_runs_out(
     assert found[tab.search]["visible"] is seen
     assert found[tab.table].count("data-run=") >= rows
     assert ("0 of 6 runs are listed" in found[tab.table]) is (rows == 0)
+
+
+def test_what_is_pasted_or_deleted_as_a_whole_is_searched_too(tab: results.ResultsTab) -> None:
+    # Gradio's `input` of a text comes with keys alone.
+    page = tab.search.parent
+    while page is not None and page.parent is not None:
+        page = page.parent
+    assert isinstance(page, gr.Blocks)
+    assert any(
+        (tab.search._id, "change") in event.targets and tab.table in event.outputs for event in page.fns.values()
+    )

@@ -109,9 +109,9 @@ class ResultsTab:
     def connect(self) -> None:
         """Listen to the events of the tab."""
         refresh = errors_shown_in(self.status, self.refresh)
-        filters = [self.data, self.tasks, self.protocol, self.against, self.search, self.a, self.b]
-        filters += self.matrix.inputs
-        gr.on(changes_of(filters), refresh, self.inputs, self.outputs, **LATEST)
+        filters = [self.data, self.tasks, self.protocol, self.against, self.a, self.b, *self.matrix.inputs]
+        # What is pasted, cut, or deleted as a whole into a text is a change and no input.
+        gr.on([*changes_of(filters), self.search.change], refresh, self.inputs, self.outputs, **LATEST)
         chosen: set[Block] = {self.protocol, *self.matrix.inputs}
         self.report.connect(
             self.state, lambda v: ReportRequest(self.matrix.in_order(v), str(v[self.protocol])[:50]), chosen
