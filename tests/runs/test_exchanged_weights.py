@@ -10,7 +10,7 @@ import pytest
 
 from jglue_app.backends.openai_api import client as client_module
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cluster.jobs import Answer, Records, Job, Load, Prepare, Prepared, Reply
+from jglue_app.cluster.jobs import Answer, Job, Load, Prepare, Prepared, Records, Reply
 from jglue_app.cluster.serving import serve
 from jglue_app.errors import ModelError
 from jglue_app.runs import server_checks
