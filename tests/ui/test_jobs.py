@@ -267,14 +267,14 @@ def test_a_job_that_is_stopped_before_it_asks_for_its_turn_is_not_given_it(jobs:
 def test_the_time_limit_ends_a_run_and_keeps_what_is_finished(
     settings: Settings, open_jobs: Callable[[Settings], Jobs], tmp_path: Path
 ) -> None:
-    jobs = open_jobs(replace(settings, max_seconds=1.0))
-    slow = asked(table(tmp_path / "slow.jsonl", seconds=0.1))
+    jobs = open_jobs(replace(settings, max_seconds=3.0))
+    slow = asked(table(tmp_path / "slow.jsonl", seconds=0.2))
     job = jobs.start_runs("ana", "compare", slow)
     ended(job)
     kept = lines(settings, job)
     assert (job.state, job.failure, job.active) == ("out_of_time", None, False)
-    # All 45 answers would take 4.5 s.
-    assert 1 <= len(kept) <= 10
+    # All 45 answers would take 9 s.
+    assert 1 <= len(kept) <= 15
     again = jobs.start_runs("ana", "compare", slow)
     ended(again)
     assert lines(settings, again)[: len(kept)] == kept

@@ -46,18 +46,18 @@ def test_the_limits_are_one_line_beside_the_button(open_page: OpenPage, stranger
 
 def test_programs_that_ask_without_a_session_are_strangers_to_each_other(public_server: str) -> None:
     api = f"{public_server}/gradio_api"
-    info = httpx.get(f"{api}/info").json()["named_endpoints"]
+    info = httpx.get(f"{api}/info", timeout=60).json()["named_endpoints"]
     some = {"tasks": ["jnli"], "data": "sample", "limit": 1, "method": "generate"}
     wanted = [some.get(p["parameter_name"], p.get("parameter_default")) for p in info["/compare_models"]["parameters"]]
     # A direct call would go on when its program has left, and nobody could stop it.
-    direct = httpx.post(f"{api}/run/compare_models", json={"data": wanted})
+    direct = httpx.post(f"{api}/run/compare_models", json={"data": wanted}, timeout=60)
     assert (direct.status_code, "goes by the queue alone" in direct.json()["error"]) == (403, True)
     for _ in range(2):
         # The second is not told that "a run of yours" is going on, and neither sees the other's.
-        event = httpx.post(f"{api}/call/compare_models", json={"data": wanted}).json()["event_id"]
+        event = httpx.post(f"{api}/call/compare_models", json={"data": wanted}, timeout=60).json()["event_id"]
         with httpx.stream("GET", f"{api}/call/compare_models/{event}", timeout=120) as answer:
             assert "event: complete" in answer.read().decode()
-    listed = httpx.post(f"{api}/run/runs", json={"data": []}).json()["data"][0]
+    listed = httpx.post(f"{api}/run/runs", json={"data": []}, timeout=60).json()["data"][0]
     assert not [row for row in listed if "gemma" in str(row) and "shipped:" not in str(row)]
 
 
