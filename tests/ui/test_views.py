@@ -1157,7 +1157,7 @@ def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
     assert [s["value"] for s in last["tasks"]] == ["0.900", "–"]
     assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items · up"
     assert "no score for JSTS" in read(views.render("ranking", payload, "en"))
-    assert rows_of(ranked())[-1]["why_not"] == "JSTS の点がない"
+    assert rows_of(ranked())[-1]["why_not"] == "JSTS のスコアがない"
 
 
 def test_fragments_stand_in_one_line_that_is_open_where_one_of_them_is_chosen() -> None:
