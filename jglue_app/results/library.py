@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jglue_app import messages
 from jglue_app.errors import StoreError, reason_of
@@ -34,6 +34,8 @@ from jglue_app.scoring.waterfall import Waterfall
 from jglue_app.tasks import TASKS
 from jglue_app.types import TWO_BYTES, RunData, RunSpec, data_kind
 from jglue_app.whole_files import remove_left_folders, scratch_folder, sync_folder
+
+T = TypeVar("T")
 
 DELETED = ".deleted-"
 """Beginning of the names of folders in which runs are deleted."""
@@ -344,17 +346,7 @@ class Library:
             UnknownNameError: no such protocol.
         """
         get_protocol(protocol)
-        scores: dict[str, RunScores] = {}
-        runs, reasons = self.listing()
-        for run in runs:
-            if run.data_kind == data:
-                try:
-                    scores[run.name] = self.summary(run.path, protocol).scores
-                except StoreError as e:
-                    reasons[run.name] = messages.of(e)
-        if damaged is not None:
-            damaged |= reasons
-        return scores
+        return self._of_runs(lambda path: self.summary(path, protocol).scores, data, damaged)
 
     def reports(
         self, protocol: str = "official", data: str = "sample", damaged: dict[str, str] | None = None
@@ -371,17 +363,21 @@ class Library:
             UnknownNameError: no such protocol.
         """
         get_protocol(protocol)
-        reports: dict[str, Report] = {}
+        return self._of_runs(lambda path: self.report(path, protocol), data, damaged)
+
+    def _of_runs(self, read: Callable[[Path], T], data: str, damaged: dict[str, str] | None) -> dict[str, T]:
+        """Run → what is read of it, of all runs over some data that can be read; `damaged` takes the others."""
+        found: dict[str, T] = {}
         runs, reasons = self.listing()
         for run in runs:
             if run.data_kind == data:
                 try:
-                    reports[run.name] = self.report(run.path, protocol)
+                    found[run.name] = read(run.path)
                 except StoreError as e:
                     reasons[run.name] = messages.of(e)
         if damaged is not None:
             damaged |= reasons
-        return reports
+        return found
 
     def find(self, name: str) -> Path:
         """The folder of a run by its name; a name that leads out of the collection is rejected. Raises StoreError."""
