@@ -56,6 +56,18 @@ CHAT_TEMPLATE = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-failed", metavar="FILE", help="a file for the names of what failed, one a line")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write the names of the tests that failed or whose fixtures did, once each; pytest takes them as `@FILE`."""
+    if path := config.getoption("--write-failed"):
+        reports = [report for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, ())]
+        names = dict.fromkeys(report.nodeid for report in reports)
+        Path(path).write_text("".join(f"{name}\n" for name in names), "utf-8")
+
+
 def pytest_configure() -> None:
     """While tests are collected there is no garbage to speak of: all that is made then stays."""
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -396,7 +396,7 @@ def test_a_slow_body_comes_byte_by_byte(server: ApiServer) -> None:
 
 
 def test_requests_in_flight_are_counted_and_a_latency_holds_each() -> None:
-    with ApiServer(ApiConfig(latency=0.3)) as server:
+    with ApiServer(ApiConfig(latency=0.3, gathers=5)) as server:
         threads = [threading.Thread(target=complete, args=(server,)) for _ in range(5)]
         for thread in threads:
             thread.start()

@@ -33,6 +33,23 @@ AS_TYPED: dict[str, Any] = {**LATEST, "queue": False}
 """Options of an event that comes with every change of a form; only the last one has to be answered."""
 
 
+def offer(choices: Sequence[Any], chosen: Any, value: Any) -> dict[str, Any]:
+    """New choices of a list; what is chosen is set only if it has to be another.
+
+    A visitor may have chosen something else by the time an answer arrives; set again, the old choice would take its
+    place.
+
+    Args:
+        choices: the choices, as a dropdown takes them.
+        chosen: what the handler was told is chosen.
+        value: what has to be chosen: `chosen`, if it can stay.
+
+    Returns:
+        An update of the dropdown.
+    """
+    return gr.update(choices=choices) if value == chosen else gr.update(choices=choices, value=value)
+
+
 def changes_of(components: Sequence[Any]) -> list[Any]:
     """The events that come when a visitor changes one of these components.
 

@@ -77,6 +77,8 @@ class ApiConfig:
     context_wording: Literal["openai", "vllm"] = "vllm"
     latency: float = 0.0
     """Seconds that each answer takes."""
+    gathers: int = 0
+    """The first answers wait until so many requests have been in flight at once: for a minute at most."""
     price_in: float = 0.0
     """Of a million tokens."""
     price_out: float = 0.0

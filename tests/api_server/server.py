@@ -29,13 +29,19 @@ class _Flight:
 
     now: int = 0
     most: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
 
     def enter(self) -> int:
         with self.lock:
             self.now += 1
             self.most = max(self.most, self.now)
+            self.lock.notify_all()
             return self.now
+
+    def gather(self, number: int) -> None:
+        """Wait until so many have been in flight at once."""
+        with self.lock:
+            self.lock.wait_for(lambda: self.most >= number, 60)
 
     def leave(self) -> None:
         with self.lock:
@@ -228,6 +234,8 @@ class ApiServer:
             exchange.send_json(e.status, e.body)
             return
         self._bill(config, request, answer)
+        if request.method == "POST":
+            self._flight.gather(config.gathers)
         if config.latency and self._closing.wait(config.latency):
             exchange.drop()
             return

@@ -236,6 +236,7 @@ def test_as_many_requests_are_in_flight_as_allowed_and_no_more(connect: Connect)
         for most in (1, 4):
             backend = connect(server, requests_at_once=most)
             server.requests.clear()
+            server.config = replace(server.config, gathers=most)
             assert len(collect(backend.generate(prompts, 4, never))) == 12
             assert max(request.at_once for request in server.posts) == most
 

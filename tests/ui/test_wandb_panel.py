@@ -82,12 +82,13 @@ def test_a_full_run_is_sent_with_the_key_in_the_box_which_is_kept_nowhere(
     type_in(page, "full-wandb-key", "w" * 40)
     page.click("#full-wandb-go")
     said(page, "W&B がこのキーを受け付けません", "full-wandb-status")
-    assert wandb.runs == {}
+    before = set(wandb.runs)
+    assert not any(run.keys & {"w" * 40} for run in wandb.runs.values())
     type_in(page, "full-wandb-project", "from-page")
     type_in(page, "full-wandb-key", VISITORS)
     page.click("#full-wandb-go")
     sent(page, "W&B に届きました", "full-wandb-status")
-    (run,) = wandb.runs.values()
+    (run,) = (run for name, run in wandb.runs.items() if name not in before)
     assert (run.project, run.state, run.keys) == ("from-page", "finished", {VISITORS})
     assert run.entity == "visitor"
     assert len(wandb.table(run, "predictions/jnli")) == 45

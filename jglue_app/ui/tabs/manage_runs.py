@@ -19,7 +19,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import PRIVATE, Updates, Values
+from jglue_app.ui.events import PRIVATE, Updates, Values, offer
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.run_files import import_run
 from jglue_app.ui.state import AppState
@@ -91,14 +91,12 @@ class ManageControls:
 
         Args:
             runs: name → run.
-            chosen: the one that is chosen now. If it is still there it is not set again: by the time this arrives
-                another one may have been chosen.
+            chosen: the one that is chosen now; it stays if it is still there.
             first: the one to choose otherwise; None for the first of all.
         """
         choices = [(run_label(run, name, lang), name) for name, run in runs.items()]
-        if chosen in runs:
-            return {self.run: gr.update(choices=choices)}
-        return {self.run: gr.update(choices=choices, value=first or next(iter(runs), None))}
+        value = chosen if chosen in runs else first or next(iter(runs), None)
+        return {self.run: offer(choices, chosen, value)}
 
     def show_name(self, request: gr.Request, name: str | None) -> Updates:
         """What the chosen run is called."""
