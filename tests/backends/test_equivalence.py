@@ -347,10 +347,10 @@ def test_a_comparison_that_fails_leaves_the_model_right(
 
     logprobs = backend._reference.logprobs
 
-    def no_memory(ids: Sequence[int], last: int) -> torch.Tensor:
+    def no_memory(ids: Sequence[int], last: int, **options: bool) -> torch.Tensor:
         if len(ids) > 170:
             raise torch.OutOfMemoryError("no room for the comparison")
-        return logprobs(ids, last)
+        return logprobs(ids, last, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(backend._reference, "logprobs", no_memory)

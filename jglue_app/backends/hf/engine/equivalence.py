@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch
 from jglue_app import messages
 from jglue_app.backends.hf.engine import length_thresholds
 from jglue_app.backends.hf.engine.float32_weights import Float32Weights
+from jglue_app.backends.hf.engine.vocabulary_part import VocabularyPart
 from jglue_app.backends.hf.memory import MemoryBudget, bytes_per_pair
 from jglue_app.messages import Message
 
@@ -120,20 +121,31 @@ class ReferenceModel:
         """Tokens of the first comparison."""
         self.quantized = getattr(model, "hf_quantizer", None) is not None
         """Whether scores may depend on what is computed together."""
+        self.part = VocabularyPart(model)
+        """What is scored where the ways that are compared have the same head."""
+        if self.quantized:
+            self.part.close()
         self.too_noisy = False
         """Whether they depend on it so much that every prompt must run alone, as with plain transformers."""
         self._noise = 0.0
-        self._cached_logprobs: dict[tuple[int, ...], torch.Tensor] = {}
+        self._cached_logprobs: dict[tuple[bool, tuple[int, ...]], torch.Tensor] = {}
+        self._first_check()
+
+    def _first_check(self) -> None:
+        """Check a short sequence, without what the model cannot do: score a part of its vocabulary, run in float32."""
         try:
             self._check_causal(self.initial_length)
         except NotCausalError:
             raise
         except Exception:
-            if not self.in_float32:
+            if self.part.exists:
+                self.part.close()
+            elif self.in_float32:
+                self.in_float32 = False  # Some module cannot be converted.
+            else:
                 raise
-            self.in_float32 = False  # Some module cannot be converted.
             self._cached_logprobs.clear()
-            self._check_causal(self.initial_length)
+            self._first_check()
 
     # --- the model's own results ---
 
@@ -141,14 +153,21 @@ class ReferenceModel:
         """Give the model the attention that it was loaded with, if it has another now."""
         use_attention(self._model, self.attention)
 
-    def logprobs(self, ids: Sequence[int], last: int) -> torch.Tensor:
-        """Log-probabilities after the last tokens of a sequence, (last, vocabulary), in float32 where that can be."""
-        cached = self._cached_logprobs.get(tuple(ids))
+    def logprobs(self, ids: Sequence[int], last: int, *, part: bool = False) -> torch.Tensor:
+        """Log-probabilities after the last tokens of a sequence, (last, vocabulary), in float32 where that can be.
+
+        Args:
+            ids: the sequence.
+            last: how many tokens.
+            part: over a part of a large vocabulary.
+        """
+        key = part and self.part.exists, tuple(ids)
+        cached = self._cached_logprobs.get(key)
         if cached is None or len(cached) < last:
-            with self.arithmetic():
+            with self.arithmetic(part=part):
                 cached = self.rounded_logprobs(ids, last)
             if len(ids) <= self.initial_length:
-                self._cached_logprobs[tuple(ids)] = cached
+                self._cached_logprobs[key] = cached
         return cached[-last:]
 
     def rounded_logprobs(self, ids: Sequence[int], last: int) -> torch.Tensor:
@@ -156,14 +175,17 @@ class ReferenceModel:
         return self._forward(ids, torch.arange(len(ids) - last, len(ids), device=self._model.device))
 
     @contextmanager
-    def arithmetic(self) -> Iterator[None]:
-        """The context in which comparisons are made: float32, whatever the model's dtype."""
-        with torch.inference_mode():
-            if self.in_float32:
-                with self._float32_weights:
-                    yield
-            else:
-                yield
+    def arithmetic(self, *, part: bool = False) -> Iterator[None]:
+        """The context in which comparisons are made: float32, whatever the model's dtype; over a part of a large
+        vocabulary where that is asked for."""
+        dtype = torch.float32 if self.in_float32 else self._model.dtype
+        with (
+            torch.inference_mode(),
+            # In this order: weights of the part are in float32 already.
+            self.part.scored(dtype) if part else nullcontext(),
+            self._float32_weights if self.in_float32 else nullcontext(),
+        ):
+            yield
 
     def last_hidden_states(self, ids: Sequence[int]) -> torch.Tensor:
         """Hidden states after the last layer, with the norm that follows it, of a sequence run alone, (tokens, width);
@@ -178,8 +200,8 @@ class ReferenceModel:
         return states
 
     def _logprobs_at(self, ids: Sequence[int], positions: Sequence[int]) -> dict[int, torch.Tensor]:
-        """Position → log-probabilities (vocabulary,) after it."""
-        with self.arithmetic():
+        """Position → log-probabilities (vocabulary,) after it, over a part of a large vocabulary."""
+        with self.arithmetic(part=True):
             rows = self._forward(ids, torch.tensor(list(positions), device=self._model.device))
         return dict(zip(positions, rows, strict=True))
 
@@ -196,10 +218,12 @@ class ReferenceModel:
         """Drop what is kept of the first comparison."""
         self._cached_logprobs.clear()
         self._float32_weights.clear()
+        self.part.clear()
 
     def close(self) -> None:
         """Drop the model."""
         self.clear_cache()
+        self.part.close()
         self._model = self._float32_weights.model = None
 
     def fits(self, tokens: int, memory: MemoryBudget, rows: int = 1) -> bool:
@@ -304,7 +328,7 @@ class ReferenceModel:
         # Of a long sequence a few positions: log-probabilities of the whole vocabulary take memory.
         ranges = [range(0 if short else max(0, size - BRANCH), size) for size in sizes]
         if short:  # All of them: what comes next is compared with the last ones.
-            whole = dict(enumerate(self.logprobs(ids, len(ids))))
+            whole = dict(enumerate(self.logprobs(ids, len(ids), part=True)))
         else:
             whole = self._logprobs_at(ids, sorted({position for positions in ranges for position in positions}))
         for size, positions in zip(sizes, ranges, strict=True):
@@ -326,12 +350,13 @@ class ReferenceModel:
                 self._noise = max(self._noise, noise)
                 self.too_noisy |= noise > MAX_NOISE * float(expected[torch.isfinite(expected)].std())
 
-    def compare(self, got: torch.Tensor, expected: torch.Tensor, *, noisy: bool = True) -> None:
+    def compare(self, got: torch.Tensor, expected: torch.Tensor, *, noisy: bool = True, rounded: bool = False) -> None:
         """Raise Unsupported if log-probabilities are not those of the model itself.
 
         Args:
             got, expected: (positions, vocabulary), float32.
             noisy: whether the noise of quantization is accepted.
+            rounded: whether both were computed in the dtype of the run, where comparisons are made in float32.
         """
         got = got.to(expected.device)
         if not bool(torch.isfinite(expected).any()) or bool(torch.isnan(expected).any()):
@@ -344,7 +369,7 @@ class ReferenceModel:
         root_mean_square = float(difference.square().mean(-1).sqrt().max())
         if noisy and root_mean_square <= TIMES_NOISE * self._noise:
             return
-        if self.in_float32 or self._model.dtype in (torch.float32, torch.float64):
+        if (self.in_float32 and not rounded) or self._model.dtype in (torch.float32, torch.float64):
             worst, limit = float(difference.max()), FLOAT32_TOLERANCE * max(deviation, 0.01)
         else:
             worst = root_mean_square

@@ -36,27 +36,32 @@ class Float32Weights:
 
     def __init__(self, model: Any) -> None:
         self.model: Any = model
-        self._converted: list[Replacement] | None = None
+        self._converted: dict[nn.Module, list[Replacement]] = {}
+        self._replaced: dict[nn.Module, list[Replacement]] = {}
         self._hooks: list[Any] = []
         self._active: dict[nn.Module, list[Replacement]] = {}
 
     def clear(self) -> None:
         """Drop the converted weights."""
-        self._converted = None
+        self._converted = {}
 
     def __enter__(self) -> None:
         modules = [module for module in self.model.modules() if not isinstance(module, nn.Embedding)]
-        if self._converted is None:
-            needed = 2 * sum(
-                tensor.numel() * tensor.itemsize for module in modules for _, _, tensor in _two_byte_tensors(module)
-            )
-            if needed < free_bytes(str(self.model.device)) // 3:
-                self._converted = [replacement for module in modules for replacement in _replacements(module)]
-        if self._converted is None:
-            self._hooks = [module.register_forward_pre_hook(self._widen) for module in modules]
-            self._hooks += [module.register_forward_hook(self._restore) for module in modules]
-        for table, name, _, wide in self._converted or ():
-            table[name] = wide
+        # What has other weights in float32 for the moment, as the head may have, is not converted.
+        self._replaced = {
+            module: self._converted[module] for module in modules if module in self._converted and _is_narrow(module)
+        }
+        rest = [module for module in modules if module not in self._converted and _is_narrow(module)]
+        needed = 2 * sum(t.numel() * t.itemsize for module in rest for _, _, t in _two_byte_tensors(module))
+        if needed < free_bytes(str(self.model.device)) // 3:
+            self._converted |= {module: _replacements(module) for module in rest}
+            self._replaced |= {module: self._converted[module] for module in rest}
+        else:
+            self._hooks = [module.register_forward_pre_hook(self._widen) for module in rest]
+            self._hooks += [module.register_forward_hook(self._restore) for module in rest]
+        for replacements in self._replaced.values():
+            for table, name, _, wide in replacements:
+                table[name] = wide
         embeddings = (module for module in self.model.modules() if isinstance(module, nn.Embedding))
         self._hooks += [module.register_forward_hook(_float32_output) for module in embeddings]
 
@@ -64,8 +69,10 @@ class Float32Weights:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        for table, name, original, _ in reversed(self._converted or ()):
-            table[name] = original
+        for replacements in self._replaced.values():
+            for table, name, original, _ in reversed(replacements):
+                table[name] = original
+        self._replaced = {}
         for module in list(self._active):
             self._restore(module)
 
@@ -96,6 +103,12 @@ def _two_byte_tensors(module: nn.Module) -> list[tuple[dict[str, Any], str, torc
         for table, name, tensor in entries
         if tensor is not None and tensor.is_floating_point() and tensor.dtype.itemsize == 2
     ]
+
+
+def _is_narrow(module: nn.Module) -> bool:
+    """Whether anything of a module itself computes in two bytes."""
+    dtype = module.__dict__.get(COMPUTE_DTYPE)
+    return bool(_two_byte_tensors(module)) or (isinstance(dtype, torch.dtype) and dtype.itemsize == 2)
 
 
 def _replacements(module: nn.Module) -> list[Replacement]:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from jglue_app.backends.hf.engine.mapped_files import MappedFiles
+
 _DTYPES = (torch.float32, torch.bfloat16)
 
 Product = Callable[..., torch.Tensor]
@@ -137,6 +139,7 @@ def pack_layers(model: Any) -> None:
     and layers whose weight other modules read; see `watch_reads`.
     """
     head = model.get_output_embeddings()
+    files = MappedFiles()
     uses: dict[int, int] = {}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
@@ -150,6 +153,7 @@ def pack_layers(model: Any) -> None:
             and can_pack(module.weight)
         ):
             model.set_submodule(name, PackedLinear(module))
+            files.release(module.weight.detach())
 
 
 def can_pack(weight: torch.Tensor) -> bool:

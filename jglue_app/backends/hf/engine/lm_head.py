@@ -78,6 +78,15 @@ class LMHead:
                 logits = self._product(states, weight, bias)
             yield self.transform.apply(logits.float())
 
+    def logits_over(self, states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Logits over some tokens, (states, tokens) in float32.
+
+        Args:
+            states: hidden states, (states, width).
+            weight, bias: of these tokens, (tokens, width) and (tokens,), in the dtype of the states.
+        """
+        return self.transform.apply(functional.linear(states, weight, bias).float())
+
     def logprobs(self, states: torch.Tensor, rows: Sequence[int], targets: Sequence[int]) -> torch.Tensor:
         """Log-probability of each target token after the state of its row, float32; not finite where a logit is not."""
         total: torch.Tensor | None = None

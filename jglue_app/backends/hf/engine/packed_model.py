@@ -249,7 +249,8 @@ class PackedModel:
         """Compare with the model itself, over sequences of a number of tokens.
 
         One small trie has all that can go wrong: a prefix that is kept, branches that share tokens, other tokens before
-        them in the row, chunks, and tokens that are generated.
+        them in the row, chunks, and tokens that are generated. Of a large vocabulary a part is scored, and all of it
+        once.
 
         Raises:
             Unsupported: the results differ.
@@ -263,12 +264,17 @@ class PackedModel:
         with self.counters.uncounted():
             if self._reference.quantized and not self.verified_length:
                 transforms = [self._verify_head(probe, transforms)]
-            expected = [self._reference.logprobs(probe.sequence(k), len(probe.branches[k])) for k in compared]
-            with self._reference.arithmetic():
+            expected = [
+                self._reference.logprobs(probe.sequence(k), len(probe.branches[k]), part=True) for k in compared
+            ]
+            with self._reference.arithmetic(part=True):
                 states = self._probe_states(probe)
                 self._head.transform = self._matching_transform(transforms, [states[k] for k in compared], expected)
-            if self._reference.in_float32 and not self.verified_length:
-                self._verify_rounding(probe, expected[0])
+            if not self.verified_length:
+                if self._reference.in_float32:
+                    self._verify_rounding(probe, expected[0])
+                elif self._reference.part.exists:
+                    self._verify_whole_head(probe, states[0][-1:])
         self.verified_length = max(self.verified_length, length)
 
     def _matching_transform(
@@ -284,7 +290,7 @@ class PackedModel:
             self._head.transform = transform
             try:
                 # Of all sequences at once: the head is as large as the rest of a small model.
-                logits = torch.cat(list(self._head.logits(torch.cat(list(states)))), dim=-1)
+                logits = self._probe_logits(torch.cat(list(states)))
                 parts = torch.split(logits.log_softmax(-1), [len(rows) for rows in expected])
                 for logprobs, own_logprobs in zip(parts, expected, strict=True):
                     self._reference.compare(logprobs, own_logprobs, noisy=noisy)
@@ -294,6 +300,13 @@ class PackedModel:
             else:
                 return transform
         raise AssertionError("there is at least one transform")
+
+    def _probe_logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits over the tokens that the reference scores, (states, tokens) in float32."""
+        part = self._reference.part
+        if part.exists:
+            return self._head.logits_over(states, *part.weights(states.dtype))
+        return torch.cat(list(self._head.logits(states)), dim=-1)
 
     def _verify_head(self, probe: ProbeSequences, transforms: Sequence[LogitTransform]) -> LogitTransform:
         """The head alone, on the model's own states, in which there is no noise of quantization."""
@@ -305,12 +318,27 @@ class PackedModel:
             states = self._body(input_ids=inputs, use_cache=False).last_hidden_state[0, -count:]
             return self._matching_transform(transforms, [states], [expected], noisy=False)
 
+    def _verify_whole_head(self, probe: ProbeSequences, states: torch.Tensor) -> None:
+        """All of the vocabulary once, after the last token of the first sequence, whose state is given."""
+        with torch.inference_mode():
+            got = torch.cat(list(self._head.logits(states)), dim=-1).log_softmax(-1)
+        self._reference.compare(got, self._reference.rounded_logprobs(probe.sequence(0), 1))
+
     def _verify_rounding(self, probe: ProbeSequences, exact: torch.Tensor) -> None:
-        """The same of the first sequence in the dtype of the run: no further from float32 than the model itself is."""
+        """The same of the first sequence in the dtype of the run: no further from float32 than the model itself is.
+
+        Args:
+            probe: the sequences.
+            exact: log-probabilities of the first in float32, over the tokens that the reference scores.
+        """
         with torch.inference_mode():
             states = self._probe_states(probe)[0]
             got = torch.cat(list(self._head.logits(states)), dim=-1).log_softmax(-1)
         rounded = self._reference.rounded_logprobs(probe.sequence(0), len(exact))
+        part = self._reference.part
+        if part.exists:
+            self._reference.compare(got[-1:], rounded[-1:], rounded=True)
+            got, rounded = (rows[:, :: part.step].log_softmax(-1) for rows in (got, rounded))
         self._reference.compare_rounded([got], [rounded], [exact])
 
     def _probe_states(self, probe: ProbeSequences) -> list[torch.Tensor]:
