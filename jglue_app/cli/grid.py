@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.counts import counted
 from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.cli.options import DeviceOption, JsonOption, MemoryOption, RunsOption, settings_of
 from jglue_app.cli.paying import YesOption, approved_grid
@@ -90,7 +91,9 @@ def _list(settings: Settings, *, as_json: bool) -> None:
         for name in found.names:
             one = members.read(settings, name)
             factors = " × ".join(f"{len(factor.levels)} {factor.name}" for factor in one.factors)
-            print_lines([f"{name}: {len(one.runs)} runs ({factors or 'one'}), {one.created[:16].replace('T', ' ')}"])
+            print_lines(
+                [f"{name}: {counted(len(one.runs), 'run')} ({factors or 'one'}), {one.created[:16].replace('T', ' ')}"]
+            )
         if not found.names and not found.damaged:
             print_lines(["There is no grid yet. `python -m jglue_app grid FILE.toml` begins one."])
     for name, why in found.damaged.items():

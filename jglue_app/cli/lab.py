@@ -11,6 +11,7 @@ from rich.table import Table
 
 from jglue_app import prompt_lab
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.counts import counted
 from jglue_app.cli.options import AdapterOption, DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
 from jglue_app.cli.paying import YesOption, approved_sweep
 from jglue_app.cli.runs import stop_on_signal
@@ -78,9 +79,8 @@ def show_prompt(
         return
     print_lines(["·".join(token.text for token in inspected.tokens)])
     answers = ", ".join(f"{answer.text} ({answer.tokens})" for answer in inspected.answers)
-    print_lines(
-        [f"{inspected.count} tokens; at most {inspected.max_new_tokens} new ones. Answers and their tokens: {answers}."]
-    )
+    tokens = f"{counted(inspected.count, 'token')}; at most {inspected.max_new_tokens} new ones."
+    print_lines([f"{tokens} Answers and their tokens: {answers}."])
     print_lines(f"{finding.level}: {finding.message} [{finding.rule}]" for finding in inspected.findings)
     if expected:
         table = Table("next token", "id", "likelihood", box=None, pad_edge=False)
