@@ -12,11 +12,11 @@ from jglue_app.backends.pool import ModelPool
 from jglue_app.cli.counts import counted
 from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.cli.options import DeviceOption, JsonOption, MemoryOption, RunsOption, settings_of
-from jglue_app.cli.paying import YesOption, approved_grid
+from jglue_app.cli.paying import YesOption, approved_grid, budget_option
 from jglue_app.cli.ray_options import RayCpusOption, RayOption, RayWorkersOption, ray_options
 from jglue_app.cli.runs import stop_on_signal, tell_failure
 from jglue_app.cli.tables import print_json, print_lines, print_parts
-from jglue_app.cluster import RayOptions, over_workers
+from jglue_app.cluster import NOTHING_LEFT, RayOptions, over_workers
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import GridEstimate, estimate_grid
@@ -45,10 +45,7 @@ def grid(
     ] = False,
     budget: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            help="Most that all paid requests may cost, 0 for no budget; without it, the file's, or it is asked about.",
-        ),
+        budget_option("Most that all paid requests may cost; without it, the file's, or it is asked about"),
     ] = None,
     yes: YesOption = False,
     protocol: Annotated[
@@ -120,7 +117,9 @@ def _run(
         given = described.budget_with(budget)
         planned = plan_grid(described, settings, progress=view.download, should_stop=stop.is_set)
         estimate = estimate_grid(planned, settings, pool, device)
-        sentences = estimate.sentences if over is None else [*estimate.sentences, _of_one_worker()]
+        sentences = estimate.sentences
+        if over is not None:
+            sentences = [*sentences, _of_one_worker() if estimate.left else NOTHING_LEFT]
         if dry_run:
             view.still()
             print_json(estimate.plain()) if as_json else print_lines(sentences)
