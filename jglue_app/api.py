@@ -381,7 +381,9 @@ def grid(
         estimate = estimate_grid(planned, settings, owned, device)
         if estimate.costs and allowed is None:
             raise no_budget(estimate.costs[0])
-        failures: Failures = {}
+        failures: Failures = dict(planned.failures)
+        for error in {str(error): error for error in failures.values()}.values():
+            notify(error.message)
         make = execute or one_after_other(settings, owned, budget=allowed, failures=failures)
         for event in run_grid(planned, settings, make, estimate.left, failures):
             if event.kind == "notice":

@@ -21,7 +21,7 @@ from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import GridEstimate, estimate_grid
 from jglue_app.grid.grid_file import read_grid
-from jglue_app.grid.grid_plan import plan_grid
+from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import Failures, one_after_other, run_grid, unfinished
 from jglue_app.messages import Message
 from jglue_app.results.grid_effects import effect_table
@@ -110,12 +110,12 @@ def _run(
     as_json: bool,
 ) -> int:
     """Make the runs of a grid and show its table; returns the exit code."""
-    failures: Failures = {}
     view = ProgressView(names_sides=False)  # There are no two sides, as `compare` has them.
     with view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         described = read_grid(file)
         given = described.budget_with(budget)
         planned = plan_grid(described, settings, progress=view.download, should_stop=stop.is_set)
+        failures: Failures = dict(planned.failures)
         estimate = estimate_grid(planned, settings, pool, device)
         sentences = estimate.sentences
         if over is not None:
@@ -141,16 +141,22 @@ def _run(
             out_of_budget = out_of_budget or event.kind == "stopped"
         pool.clear()
         view.still()
-        code = EXIT_INTERRUPTED if stop.is_set() else _tell_missing(estimate, settings, view, silent=out_of_budget)
+        code = (
+            EXIT_INTERRUPTED
+            if stop.is_set()
+            else _tell_missing(planned, estimate, settings, view, silent=out_of_budget)
+        )
     if failures and not finished and code != EXIT_INTERRUPTED and not estimate.complete:
         raise next(iter(failures.values()))
     show_effects(planned.grid.name, settings, protocol, as_json=as_json)
     return code
 
 
-def _tell_missing(estimate: GridEstimate, settings: Settings, view: ProgressView, *, silent: bool) -> int:
+def _tell_missing(
+    planned: GridPlan, estimate: GridEstimate, settings: Settings, view: ProgressView, *, silent: bool
+) -> int:
     """Say how many runs are not complete; the exit code says whether there are any."""
-    missing = len(unfinished(estimate.left, settings))
+    missing = len(unfinished(estimate.left, settings)) + len(planned.failures)
     if missing and not silent:
         view.say(
             Message(
