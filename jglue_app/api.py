@@ -43,6 +43,7 @@ from jglue_app.runs.embedding import make_embedding_plan, run_embedding
 from jglue_app.runs.lint_plan import lint_plan
 from jglue_app.runs.paying import no_budget
 from jglue_app.runs.predictions import read_predictions
+from jglue_app.runs.request import read_budget
 from jglue_app.runs.runner import run_plan
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring import rescoring, waterfall
@@ -203,12 +204,12 @@ def embed(
     Raises:
         JglueAppError: one of its kinds, with a remedy in the message.
     """
-    settings = load_settings()
+    settings, allowed = load_settings(), read_budget(budget)
     spec = with_source(ModelSpec(model) if isinstance(model, str) else model, source, settings)
     plan = make_embedding_plan(
         settings, spec, data_kind=data, split=split, limit=limit, seed=seed, prefix=prefix, notify=notify
     )
-    for event in run_embedding(replace(plan, budget=budget), settings, device=device):
+    for event in run_embedding(replace(plan, budget=allowed), settings, device=device):
         if event.kind == "notice":
             notify(event.message)
     return Run(RunStore.of(settings.runs_dir, plan.spec).path, plan.ids)
@@ -380,7 +381,9 @@ def grid(
         estimate = estimate_grid(planned, settings, owned, device)
         if estimate.costs and allowed is None:
             raise no_budget(estimate.costs[0])
-        failures: Failures = {}
+        failures: Failures = dict(planned.failures)
+        for error in {str(error): error for error in failures.values()}.values():
+            notify(error.message)
         make = execute or one_after_other(settings, owned, budget=allowed, failures=failures)
         for event in run_grid(planned, settings, make, estimate.left, failures):
             if event.kind == "notice":

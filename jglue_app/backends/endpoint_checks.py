@@ -80,7 +80,8 @@ def read_endpoint(path: Path, name: str, entry: object) -> Endpoint:
     _check_key(where, endpoint)
     _check_body(where, endpoint)
     if unknown := [key for key in endpoint.can if key not in CAPABILITIES]:
-        raise UnknownNameError(mark("capability"), unknown[0], CAPABILITIES)
+        error = UnknownNameError(mark("capability"), unknown[0], CAPABILITIES)
+        raise InputError("{where}: {sentence}", where=where, sentence=error.message)
     if not endpoint.interfaces:
         raise InputError('{where}: interfaces takes "chat", "completions" or both.', where=where)
     _check_visitors(where, endpoint)

@@ -127,6 +127,11 @@ class Endpoint:
         return ", ".join(self._shown(url) for url in self.base_urls or (self.base_url,))
 
     @property
+    def name(self) -> str:
+        """As the file has it, also of one server of a pool: for sentences that have its address."""
+        return self.id.removesuffix(f" ({self.address})")
+
+    @property
     def servers(self) -> tuple[Endpoint, ...]:
         """Each server of a pool as an endpoint of its own, which sentences name with its address; empty where there is
         one server that stands for itself."""

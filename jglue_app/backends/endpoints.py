@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jglue_app.backends.endpoint_checks import read_endpoint
@@ -40,34 +40,55 @@ def is_served(model: str) -> bool:
     return _MODEL_ID.fullmatch(model) is not None and not _exists(model)
 
 
-def endpoints(settings: Settings) -> Mapping[str, Endpoint]:
-    """Id → endpoint, in the order of the file; empty where there is none.
+@dataclass(frozen=True, slots=True)
+class EndpointsFile:
+    """What `endpoints.toml` describes; empty where there is none."""
+
+    usable: Mapping[str, Endpoint] = field(default_factory=dict)
+    """Id → endpoint, in the order of the file."""
+    refused: Mapping[str, InputError] = field(default_factory=dict)
+    """Name of a section → what it says that cannot be. The others do not depend on it."""
+
+
+def read_endpoints(settings: Settings) -> EndpointsFile:
+    """The file of endpoints.
 
     Raises:
-        InputError: the file cannot be read, or says something that cannot be.
+        InputError: it cannot be read, or is no TOML.
     """
     file = settings.endpoints_file
     if file is None:
-        return {}
+        return EndpointsFile()
     path = Path(file.name) if settings.public else file  # Visitors are not told where it is.
     if not file.is_file():
         if os.environ.get("JGLUE_ENDPOINTS"):
             raise InputError("There is no file {path}, which JGLUE_ENDPOINTS names.", path=path)
-        return {}
+        return EndpointsFile()
     try:
         table = load_toml(file.read_text("utf-8-sig"))
     except OSError as e:
         raise InputError("{path} cannot be read ({reason}).", path=path, reason=reason_of(e)) from e
     except ValueError as e:  # Not UTF-8 or not TOML, or tables in tables without end.
         raise InputError("{path} is not a TOML file ({reason}).", path=path, reason=reason_of(e)) from e
-    return {name: read_endpoint(path, name, entry) for name, entry in table.items()}
+    usable, refused = dict[str, Endpoint](), dict[str, InputError]()
+    for name, entry in table.items():
+        try:
+            usable[name] = read_endpoint(path, name, entry)
+        except InputError as e:
+            refused[name] = e
+    return EndpointsFile(usable, refused)
+
+
+def refused_sections(settings: Settings) -> list[str]:
+    """A sentence on each section of the file that cannot be used; raises as `read_endpoints` does."""
+    return [error.message for error in read_endpoints(settings).refused.values()]
 
 
 def served_model(model: str, settings: Settings) -> ServedModel:
     """The model of an id `ENDPOINT:MODEL`.
 
     Raises:
-        InputError: the id has another form, the file is unusable, or there is none.
+        InputError: the id has another form, the file or this section of it is unusable, or there is none.
         UnknownNameError: no such endpoint; on a public server, none that visitors may use, or no listed model.
     """
     match = _MODEL_ID.fullmatch(model)
@@ -76,7 +97,10 @@ def served_model(model: str, settings: Settings) -> ServedModel:
             "{model!r} names no model on a server. Write ENDPOINT:MODEL, where ENDPOINT is an entry of endpoints.toml.",
             model=model[:100],
         )
-    known = visible_endpoints(settings)
+    file = read_endpoints(settings)
+    known = _visible(file, settings)
+    if match[1] in file.refused and not settings.public:  # What is wrong there concerns no visitor.
+        raise file.refused[match[1]]
     if not known and not settings.public:
         raise InputError(
             "{model!r} names a model on a server, and no server is listed. Describe it in {path}, as the README shows; "
@@ -92,19 +116,18 @@ def served_model(model: str, settings: Settings) -> ServedModel:
     return ServedModel(endpoint, name, endpoint.model(name))
 
 
-def visible_endpoints(settings: Settings) -> Mapping[str, Endpoint]:
+def _visible(file: EndpointsFile, settings: Settings) -> Mapping[str, Endpoint]:
     """The endpoints that may be used: on a public server, those that the operator lists for visitors."""
-    known = endpoints(settings)
     if not settings.public:
-        return known
-    return {name: replace(e, hidden=True) for name, e in known.items() if e.visitors is not None}
+        return file.usable
+    return {name: replace(e, hidden=True) for name, e in file.usable.items() if e.visitors is not None}
 
 
 def served_models(settings: Settings) -> dict[str, ServedModel]:
-    """Id → every model that the endpoints name and that may be used."""
+    """Id → every model that the endpoints name and that may be used; raises as `read_endpoints` does."""
     found = (
         ServedModel(endpoint, name, endpoint.model(name))
-        for endpoint in visible_endpoints(settings).values()
+        for endpoint in _visible(read_endpoints(settings), settings).values()
         for name in endpoint.models
     )
     return {model.id: model for model in found}

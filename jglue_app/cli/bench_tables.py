@@ -11,6 +11,7 @@ from jglue_app.bench.harness_comparison import HarnessComparison
 from jglue_app.bench.measure import Measurement
 from jglue_app.bench.precision_comparison import PrecisionComparison, ResultDifference
 from jglue_app.bench.repetition import MAX_SPREAD
+from jglue_app.cli.counts import counted
 from jglue_app.cli.tables import print_lines, print_table
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def print_harnesses(rows: Sequence[HarnessComparison], resident: int) -> None:
             f"{row.peak_bytes / 2**30:.2f} GiB",
             f"{resident / 2**30:.2f} GiB",
         )
-        notes += [f"* {row.task}, {row.method}, {row.shots} examples, {row.peer}: {doubt}." for doubt in row.doubts]
+        notes += [
+            f"* {row.task}, {row.method}, {counted(row.shots, 'example')}, {row.peer}: {doubt}." for doubt in row.doubts
+        ]
     print_lines([""])
     print_table(table)
     print_lines(notes)
@@ -127,7 +130,7 @@ def machine_lines(
     path = "prompts share their tokens" if packed else "padded batches"
     rates = ", ".join(f"{machine.gflops:.0f} GFLOP/s in {machine.dtype}" for machine in machines)
     first = machines[0]
-    yield f"{first.device}, {first.threads} threads, torch {first.torch}: {rates} ({path})."
+    yield f"{first.device}, {counted(first.threads, 'thread')}, torch {first.torch}: {rates} ({path})."
     peak = f"at most {(peaks['resident'] or 0) / 2**30:.2f} GiB of memory"
     if on_device := peaks["accelerator"]:
         peak += f", {on_device / 2**30:.2f} GiB on the accelerator"
@@ -151,5 +154,5 @@ def _results(found: ResultDifference) -> str:
     elif found.most_apart is not None:
         parts.append(f"{found.flips}/{found.items} other choices, log-probabilities within {found.most_apart:.2g}")
     if found.without:
-        parts.append(f"{found.without} items without an output")
+        parts.append(f"{counted(found.without, 'item')} without an output")
     return ", ".join(parts)

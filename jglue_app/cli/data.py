@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from jglue_app import api
+from jglue_app.cli.counts import counted
 from jglue_app.cli.options import DataOption, JsonOption, MarcOption
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.data import check
@@ -175,10 +176,11 @@ def _known_lines(result: check.DataCheck, ids: bool) -> Iterator[str]:
         yield ""
         if fault.group == "faulty":
             named = ", ".join(fault.ids if ids else fault.ids[: check.MAX_EXAMPLES])
-            yield f"{fault.file}: {fault.items:,} questions about a damaged paragraph, which any system may miss."
+            questions = counted(fault.items, "question")
+            yield f"{fault.file}: {questions} about a damaged paragraph, which any system may miss."
             yield f"  {named}" if ids or fault.items <= check.MAX_EXAMPLES else f"  {named}, … (--ids names all)"
             continue
-        yield f"{fault.file}: {fault.items:,} items had another label in v1.1 (v1.1 → v1.3)."
+        yield f"{fault.file}: {counted(fault.items, 'item')} had another label in v1.1 (v1.1 → v1.3)."
         for change in dict.fromkeys(fault.labels.values()):
             changed = [id_ for id_, label in fault.labels.items() if label == change]
             yield f"  {change} ({len(changed)}): {', '.join(changed)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from jglue_app.cli.counts import counted
 from jglue_app.scoring.effect_types import AVERAGE, EffectTable, Levels, MetricEffects, Stability
 from jglue_app.scoring.scoreboard import estimate_text, number
 from jglue_app.tasks import TASKS
@@ -29,7 +30,7 @@ MAX_LEFT_OUT = 10
 
 def effect_parts(table: EffectTable) -> Iterator[Table | str]:
     """What a grid says, in tables and lines."""
-    yield f"Grid {table.grid}: {len(table.runs)} runs, protocol {table.protocol}"
+    yield f"Grid {table.grid}: {counted(len(table.runs), 'run')}, protocol {table.protocol}"
     tried = [out for out in table.left_out if out.begun]
     yield from (f"left out: {levels_text(out.levels) or out.run}: {out.why}" for out in tried[:MAX_LEFT_OUT])
     if len(tried) > MAX_LEFT_OUT:

@@ -22,12 +22,13 @@ from jglue_app.cli.options import (
     SplitOption,
     settings_of,
 )
-from jglue_app.cli.paying import YesOption, approved_embedding
+from jglue_app.cli.paying import YesOption, approved_embedding, budget_option
 from jglue_app.cli.runs import push_result, show_report, stop_on_signal, tell_failure, tell_missing
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
 from jglue_app.errors import EXIT_INTERRUPTED
 from jglue_app.runs.embedding import make_embedding_plan, run_embedding
 from jglue_app.runs.progress import ProgressView
+from jglue_app.runs.request import read_budget
 from jglue_app.runs.store import RunStore
 from jglue_app.types import ModelSpec
 
@@ -55,7 +56,7 @@ def embed(
     dtype: DtypeOption = "auto",
     quantization: QuantizationOption = "none",
     budget: Annotated[
-        float | None, typer.Option(min=0, help="Most that paid vectors may cost; without it, it is asked about.")
+        float | None, budget_option("Most that paid vectors may cost; without it, it is asked about")
     ] = None,
     yes: YesOption = False,
     device: DeviceOption = "auto",
@@ -71,6 +72,7 @@ def embed(
     goes on where it stopped; `compare` puts such a run beside any other."""
     settings = settings_of(runs_dir, memory)
     sink = Wandb.from_options(wandb, project, entity, offline)
+    allowed = read_budget(budget)
     named = ModelSpec(model, revision=revision, dtype=dtype, quantization=quantization, gguf_file=gguf_file)
     with ProgressView() as view:
         plan = make_embedding_plan(
@@ -84,7 +86,7 @@ def embed(
             notify=view.say,
             progress=view.download,
         )
-        plan = approved_embedding(plan, settings, view, budget=budget or None, yes=yes)
+        plan = approved_embedding(plan, settings, view, budget=allowed, yes=yes)
         store = RunStore.of(settings.runs_dir, plan.spec)
         with (
             stop_on_signal() as stop,

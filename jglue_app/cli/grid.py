@@ -9,18 +9,19 @@ from typing import Annotated
 import typer
 
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.counts import counted
 from jglue_app.cli.effect_tables import effect_parts
 from jglue_app.cli.options import DeviceOption, JsonOption, MemoryOption, RunsOption, settings_of
-from jglue_app.cli.paying import YesOption, approved_grid
+from jglue_app.cli.paying import YesOption, approved_grid, budget_option
 from jglue_app.cli.ray_options import RayCpusOption, RayOption, RayWorkersOption, ray_options
 from jglue_app.cli.runs import stop_on_signal, tell_failure
 from jglue_app.cli.tables import print_json, print_lines, print_parts
-from jglue_app.cluster import RayOptions, over_workers
+from jglue_app.cluster import NOTHING_LEFT, RayOptions, over_workers
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError
 from jglue_app.grid import members
 from jglue_app.grid.grid_estimate import GridEstimate, estimate_grid
 from jglue_app.grid.grid_file import read_grid
-from jglue_app.grid.grid_plan import plan_grid
+from jglue_app.grid.grid_plan import GridPlan, plan_grid
 from jglue_app.grid.grid_run import Failures, one_after_other, run_grid, unfinished
 from jglue_app.messages import Message
 from jglue_app.results.grid_effects import effect_table
@@ -44,10 +45,7 @@ def grid(
     ] = False,
     budget: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            help="Most that all paid requests may cost, 0 for no budget; without it, the file's, or it is asked about.",
-        ),
+        budget_option("Most that all paid requests may cost; without it, the file's, or it is asked about"),
     ] = None,
     yes: YesOption = False,
     protocol: Annotated[
@@ -90,7 +88,9 @@ def _list(settings: Settings, *, as_json: bool) -> None:
         for name in found.names:
             one = members.read(settings, name)
             factors = " × ".join(f"{len(factor.levels)} {factor.name}" for factor in one.factors)
-            print_lines([f"{name}: {len(one.runs)} runs ({factors or 'one'}), {one.created[:16].replace('T', ' ')}"])
+            print_lines(
+                [f"{name}: {counted(len(one.runs), 'run')} ({factors or 'one'}), {one.created[:16].replace('T', ' ')}"]
+            )
         if not found.names and not found.damaged:
             print_lines(["There is no grid yet. `python -m jglue_app grid FILE.toml` begins one."])
     for name, why in found.damaged.items():
@@ -110,14 +110,16 @@ def _run(
     as_json: bool,
 ) -> int:
     """Make the runs of a grid and show its table; returns the exit code."""
-    failures: Failures = {}
     view = ProgressView(names_sides=False)  # There are no two sides, as `compare` has them.
     with view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         described = read_grid(file)
         given = described.budget_with(budget)
         planned = plan_grid(described, settings, progress=view.download, should_stop=stop.is_set)
+        failures: Failures = dict(planned.failures)
         estimate = estimate_grid(planned, settings, pool, device)
-        sentences = estimate.sentences if over is None else [*estimate.sentences, _of_one_worker()]
+        sentences = estimate.sentences
+        if over is not None:
+            sentences = [*sentences, _of_one_worker() if estimate.left else NOTHING_LEFT]
         if dry_run:
             view.still()
             print_json(estimate.plain()) if as_json else print_lines(sentences)
@@ -139,16 +141,22 @@ def _run(
             out_of_budget = out_of_budget or event.kind == "stopped"
         pool.clear()
         view.still()
-        code = EXIT_INTERRUPTED if stop.is_set() else _tell_missing(estimate, settings, view, silent=out_of_budget)
+        code = (
+            EXIT_INTERRUPTED
+            if stop.is_set()
+            else _tell_missing(planned, estimate, settings, view, silent=out_of_budget)
+        )
     if failures and not finished and code != EXIT_INTERRUPTED and not estimate.complete:
         raise next(iter(failures.values()))
     show_effects(planned.grid.name, settings, protocol, as_json=as_json)
     return code
 
 
-def _tell_missing(estimate: GridEstimate, settings: Settings, view: ProgressView, *, silent: bool) -> int:
+def _tell_missing(
+    planned: GridPlan, estimate: GridEstimate, settings: Settings, view: ProgressView, *, silent: bool
+) -> int:
     """Say how many runs are not complete; the exit code says whether there are any."""
-    missing = len(unfinished(estimate.left, settings))
+    missing = len(unfinished(estimate.left, settings)) + len(planned.failures)
     if missing and not silent:
         view.say(
             Message(

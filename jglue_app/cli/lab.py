@@ -11,8 +11,9 @@ from rich.table import Table
 
 from jglue_app import prompt_lab
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.counts import counted
 from jglue_app.cli.options import AdapterOption, DeviceOption, JsonOption, RunsOption, ThinkingOption, settings_of
-from jglue_app.cli.paying import YesOption, approved_sweep
+from jglue_app.cli.paying import YesOption, approved_sweep, budget_option
 from jglue_app.cli.runs import stop_on_signal
 from jglue_app.cli.tables import print_json, print_lines, print_table
 from jglue_app.data import files
@@ -21,7 +22,7 @@ from jglue_app.prompts.formats import FORMATS
 from jglue_app.results.library import Library
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.progress import ProgressView
-from jglue_app.runs.request import Side
+from jglue_app.runs.request import Side, read_budget
 from jglue_app.scoring.scoreboard import estimate_text
 from jglue_app.tasks import get_task
 from jglue_app.types import NextToken
@@ -46,13 +47,13 @@ def show_prompt(
         typer.Option("--next", min=0, max=100, help="List so many of the likeliest next tokens; loads the model."),
     ] = 0,
     budget: Annotated[
-        float | None, typer.Option(min=0, help="With --next, most that the request to a paid model may cost.")
+        float | None, budget_option("With --next, most that the request to a paid model may cost")
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """One prompt token by token, with what its answers take. Loads the tokenizer alone, or with --next the model."""
-    settings = settings_of(None)
+    settings, allowed = settings_of(None), read_budget(budget)
     items = files.load(settings, get_task(task).name, data=data_kind).items
     candidates = [candidate for candidate in items if item in (None, candidate.id)]
     if not candidates:
@@ -62,7 +63,7 @@ def show_prompt(
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         if next_tokens:
             foreseen = prompt_lab.foresee(
-                *(settings, pool, side, candidates[0], stop.is_set, view.say, data_kind, budget or None),
+                *(settings, pool, side, candidates[0], stop.is_set, view.say, data_kind, allowed),
                 count=next_tokens,
             )
             if foreseen is None:
@@ -78,9 +79,8 @@ def show_prompt(
         return
     print_lines(["·".join(token.text for token in inspected.tokens)])
     answers = ", ".join(f"{answer.text} ({answer.tokens})" for answer in inspected.answers)
-    print_lines(
-        [f"{inspected.count} tokens; at most {inspected.max_new_tokens} new ones. Answers and their tokens: {answers}."]
-    )
+    tokens = f"{counted(inspected.count, 'token')}; at most {inspected.max_new_tokens} new ones."
+    print_lines([f"{tokens} Answers and their tokens: {answers}."])
     print_lines(f"{finding.level}: {finding.message} [{finding.rule}]" for finding in inspected.findings)
     if expected:
         table = Table("next token", "id", "likelihood", box=None, pad_edge=False)
@@ -107,7 +107,7 @@ def sweep(
     shots: Annotated[int, typer.Option(help="Number of solved examples.")] = 0,
     budget: Annotated[
         float | None,
-        typer.Option(min=0, help="Most that all paid requests of the sweep may cost; without it, it is asked about."),
+        budget_option("Most that all paid requests of the sweep may cost; without it, it is asked about"),
     ] = None,
     yes: YesOption = False,
     adapter: Annotated[
@@ -123,7 +123,7 @@ def sweep(
 ) -> None:
     """The same items in several formats, or with several adapters: scores, and how many answers change when only that
     does."""
-    settings = settings_of(runs_dir)
+    settings, given = settings_of(runs_dir), read_budget(budget)
     if formats is None:
         formats = "plain" if adapter else "plain,alpaca,rinna,llama2"
     names, words = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, styles))
@@ -132,8 +132,8 @@ def sweep(
     out_of_budget = False
     with ProgressView() as view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         runs = prompt_lab.plan_sweep(settings, task, sides, limit, data_kind)
-        budget = approved_sweep([plan for _, plan in runs], pool, settings, view, budget=budget or None, yes=yes)
-        for event in prompt_lab.run_sweep(settings, pool, runs, stop.is_set, budget):
+        allowed = approved_sweep([plan for _, plan in runs], pool, settings, view, budget=given, yes=yes)
+        for event in prompt_lab.run_sweep(settings, pool, runs, stop.is_set, allowed):
             if isinstance(event, tuple):
                 planned.append(event)
             else:

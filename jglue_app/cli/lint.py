@@ -9,6 +9,7 @@ import typer
 
 from jglue_app import api
 from jglue_app.backends import backend_for
+from jglue_app.cli.counts import counted
 from jglue_app.cli.options import (
     BackendOption,
     FormatOption,
@@ -105,4 +106,4 @@ def _line(finding: Finding) -> str:
 
 def _count(findings: Sequence[Finding], level: str, name: str = "") -> str:
     n = sum(finding.level == level for finding in findings)
-    return f"{n} {name or level}{'' if n == 1 else 's'}"
+    return counted(n, name or level)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from jglue_app import environment
-from jglue_app.backends.endpoints import BACKEND, served_models
+from jglue_app.backends.endpoints import BACKEND, refused_sections, served_models
 from jglue_app.backends.named_models import named_models
 from jglue_app.cli.options import DeviceOption, JsonOption, RunsOption, settings_of
-from jglue_app.cli.tables import print_json, print_lines, print_table
+from jglue_app.cli.tables import print_json, print_lines, print_note, print_table
+from jglue_app.messages import Message
 from jglue_app.results import showcase
 from jglue_app.runs.progress import ProgressView
 from jglue_app.settings import Settings, load_settings
 from jglue_app.types import ModelSpec
+
+if TYPE_CHECKING:
+    from jglue_app.backends.openai_api.capabilities import Fact
 
 
 def models(
@@ -32,6 +36,8 @@ def models(
         _show_server(check, settings, as_json)
         return
     entries, served = list(named_models().values()), served_models(settings)
+    for sentence in refused_sections(settings):
+        print_note(sentence)
     if as_json:
         print_json([*entries, *({**entry.as_row(), "address": entry.endpoint.address} for entry in served.values())])
         return
@@ -57,9 +63,11 @@ def models(
 def _show_server(model: str, settings: Settings, as_json: bool) -> None:
     """What the server of a model can do, asked now; of a pool, each of its servers."""
     from jglue_app.backends.openai_api.backend import servers  # The client takes half a second to import.
+    from jglue_app.backends.openai_api.capabilities import plain_facts
 
     with ProgressView() as view:
-        facts, states = servers(ModelSpec(model, BACKEND), settings, view.say)
+        found, states = servers(ModelSpec(model, BACKEND), settings, view.say)
+    facts = None if found is None else plain_facts(found)
     rows = [state.as_row() for state in states]
     if as_json:
         print_json((facts or {}) | ({"servers": rows} if rows else {}))
@@ -81,21 +89,30 @@ def _show_pool(rows: Sequence[Mapping[str, Any]]) -> None:
     print_lines([""])
 
 
-def _show_facts(facts: Mapping[str, str]) -> None:
+def _show_facts(facts: Mapping[str, Fact]) -> None:
     """What was seen in a handshake, what matters most first."""
     print_lines(
         [f"chats: {'no' if facts.get('chat') == 'none' else 'yes'}", f"answers are ranked: {_ranking(facts)}", ""]
     )
     table = Table("seen in the handshake", "value", box=None, pad_edge=False)
     for name, value in facts.items():
-        table.add_row(name, value or "–")
+        table.add_row(name, fact_text(value))
     print_table(table)
 
 
-def _ranking(facts: Mapping[str, str]) -> str:
+def fact_text(value: Fact) -> str:
+    """What was seen of a server, in words."""
+    if value is None:
+        return Message("not known")
+    if isinstance(value, bool):
+        return Message("yes") if value else Message("no")
+    return str(value) or "–"
+
+
+def _ranking(facts: Mapping[str, Fact]) -> str:
     """How the server lets answers be ranked, in chats and in all other formats."""
-    exact = facts["chat_logprobs"] == "True", bool(facts["prompt_logprobs"])
-    first = (facts.get(f"{kind}: top_logprobs", "0") != "0" for kind in ("chat", "completions"))
+    exact = bool(facts["chat_logprobs"]), bool(facts["prompt_logprobs"])
+    first = (bool(facts.get(f"{kind}: top_logprobs")) for kind in ("chat", "completions"))
     chats, others = (
         "exactly" if whole else "by the first token" if top else "not" for whole, top in zip(exact, first, strict=True)
     )

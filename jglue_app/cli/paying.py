@@ -6,11 +6,12 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from jglue_app.backends.pool import ModelPool
+from jglue_app.cli.request_parameters import NOT_A_NUMBER, number_parser
 from jglue_app.errors import EXIT_INCOMPLETE
 from jglue_app.grid.grid_estimate import GridEstimate
 from jglue_app.messages import Message
@@ -28,6 +29,12 @@ YesOption = Annotated[
 ]
 
 S = TypeVar("S")
+
+
+def budget_option(help: str) -> Any:
+    """The option `--budget` of a command that takes it beside a request; `read_budget` reads it."""
+    parser = number_parser(float, NOT_A_NUMBER["number"], "--budget")
+    return typer.Option("--budget", help=f"{help}; 0 for no budget.", parser=parser, metavar="<float>")
 
 
 def approved(

@@ -111,7 +111,7 @@ def _parameter(option: Option, side: str) -> inspect.Parameter:
         flags = f"{flag}/--no-{option.flag}" if default is None else flag
         info = typer.Option(flags, help=help, show_default=default is not None, rich_help_panel=panel)
     elif option.kind in NOT_A_NUMBER:
-        parser = _parser(kind, NOT_A_NUMBER[option.kind], flag)
+        parser = number_parser(kind, NOT_A_NUMBER[option.kind], flag)
         info = typer.Option(flag, help=help, parser=parser, metavar=f"<{kind.__name__}>", rich_help_panel=panel)
     else:
         info = typer.Option(flag, help=help, rich_help_panel=panel)
@@ -119,7 +119,7 @@ def _parameter(option: Option, side: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _parser(kind: type[int] | type[float], sentence: str, flag: str) -> Callable[[Any], int | float]:
+def number_parser(kind: type[int] | type[float], sentence: str, flag: str) -> Callable[[Any], int | float]:
     """Text of an option → its number; a text that is none is an error with the usage."""
 
     def parse(text: Any) -> int | float:

@@ -27,6 +27,6 @@ worker before its first batch.
 
 from jglue_app.cluster.grid_runs import over_workers
 from jglue_app.cluster.options import RayOptions
-from jglue_app.cluster.runs import run_plans_on_ray
+from jglue_app.cluster.runs import NOTHING_LEFT, run_plans_on_ray
 
-__all__ = ["RayOptions", "over_workers", "run_plans_on_ray"]
+__all__ = ["NOTHING_LEFT", "RayOptions", "over_workers", "run_plans_on_ray"]

@@ -58,7 +58,7 @@ class Part:
         """Items that no worker has."""
         return len(self.waiting) if self.state == "ready" else self.items
 
-    def prepared(self, prompts: Sequence[Prompt], limits: Mapping[str, int]) -> None:
+    def set_prompts(self, prompts: Sequence[Prompt], limits: Mapping[str, int]) -> None:
         """Its prompts are there."""
         self.state, self.waiting, self.limits = "ready", deque(prompts), limits
 

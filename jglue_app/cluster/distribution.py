@@ -10,7 +10,17 @@ from dataclasses import fields
 from jglue_app.cluster.batches import Part, batch_size, choose_part, items_left, workers_wanted
 from jglue_app.cluster.deaths import MAX_FRUITLESS, Deaths
 from jglue_app.cluster.failures import FailedRuns
-from jglue_app.cluster.jobs import Answer, JobError, Load, Loaded, Prepare, Prepared, Records, Reply, Said
+from jglue_app.cluster.jobs import (
+    Answer,
+    JobError,
+    Load,
+    LoadedModel,
+    LoadingNotice,
+    Prepare,
+    Records,
+    Reply,
+    SubsetPrompts,
+)
 from jglue_app.cluster.options import LOCAL, RayOptions, WorkerSize
 from jglue_app.cluster.subsets import Subset, Subsets
 from jglue_app.cluster.versions import require_same_versions
@@ -72,7 +82,7 @@ class Distribution:
         """Whether items may be answered."""
         self._first_loaded = 0.0
         self._deaths = Deaths()
-        self._said: set[str] = set()
+        self._notices: set[str] = set()
 
     def events(self) -> Iterator[Event]:
         """Notices and records, each record once it is stored."""
@@ -187,9 +197,9 @@ class Distribution:
             yield from self._loading(worker, reply)
         elif (subset := self._subsets.find(worker.part)) is None:
             return  # Its run is left out.
-        elif isinstance(reply, Prepared):
+        elif isinstance(reply, SubsetPrompts):
             assert worker.info is not None
-            yield from subset.prepared(reply, worker.info, worker.machine)
+            yield from subset.set_prompts(reply, worker.info, worker.machine)
         elif isinstance(reply, Records):
             yield from self._answered(worker, subset, reply)
         elif isinstance(reply, JobError):
@@ -197,13 +207,13 @@ class Distribution:
 
     def _loading(self, worker: RemoteWorker, reply: Reply) -> Iterator[Event]:
         """What a worker says while it loads a model. Others may have answered meanwhile what it was loaded for."""
-        if isinstance(reply, Said) and reply.message not in self._said:
-            self._said.add(reply.message)  # Of several workers that load one model the first is enough.
+        if isinstance(reply, LoadingNotice) and reply.message not in self._notices:
+            self._notices.add(reply.message)  # Of several workers that load one model the first is enough.
             assert worker.part is not None
             yield self._notice(reply.message, self._subsets.for_notice(worker.part))
         elif isinstance(reply, JobError):
             yield from self._refuse_model(worker, error_at(worker.host, reply.error))
-        elif isinstance(reply, Loaded):
+        elif isinstance(reply, LoadedModel):
             worker.info, worker.machine = reply.info, dict(reply.machine)
             try:
                 self._require_same_model(worker)

@@ -54,15 +54,15 @@ Job = Load | Prepare | Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A sentence about what takes long."""
+class LoadingNotice:
+    """A sentence about what takes long while a model is loaded."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """The model is loaded."""
+class LoadedModel:
+    """A model that is loaded."""
 
     info: ModelInfo
     machine: Mapping[str, Any]
@@ -70,8 +70,8 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """Prompts, in the order of their items."""
+class SubsetPrompts:
+    """The prompts of a subset, in the order of their items."""
 
     prompts: tuple[Prompt, ...]
     limits: Mapping[str, int]
@@ -93,4 +93,4 @@ class JobError:
     error: JglueAppError
 
 
-Reply = Said | Loaded | Prepared | Records | JobError
+Reply = LoadingNotice | LoadedModel | SubsetPrompts | Records | JobError

@@ -29,6 +29,8 @@ from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
 from jglue_app.tasks import TASKS
 
+NOTHING_LEFT = Message("No item is left to answer, so no Ray cluster is used.")
+
 
 def run_plans_on_ray(
     plans: SidedPlans,
@@ -83,6 +85,9 @@ def run_plans_on_ray(
             yield from Distribution(
                 _in_turn(subsets, len(plans)), sessions, workers, size, options, settings, should_stop, failures
             ).events()
+    elif plans and not subsets:
+        side, plan = plans[0]
+        yield Event("notice", plan.spec.label, side, message=NOTHING_LEFT)
     for subset_plan in {id(p): p for _, p, _ in subsets}.values():
         try:
             note_end(stores[id(subset_plan)], sessions[id(subset_plan)])

@@ -10,7 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cluster.jobs import Answer, Job, JobError, Load, Loaded, Prepare, Prepared, Records, Reply, Said
+from jglue_app.cluster.jobs import (
+    Answer,
+    Job,
+    JobError,
+    Load,
+    LoadedModel,
+    LoadingNotice,
+    Prepare,
+    Records,
+    Reply,
+    SubsetPrompts,
+)
 from jglue_app.errors import JglueAppError
 from jglue_app.prompts import formats
 from jglue_app.runs.answering import answer_prompts, token_limits
@@ -56,15 +67,15 @@ def _load(models: dict[str, Any], job: Load) -> Iterator[Reply]:
         future = executor.submit(pool.get, job.model, messages.put, needs_template=job.needs_template)
         future.add_done_callback(lambda _: messages.put(None))
         while (message := messages.get()) is not None:
-            yield Said(message)
+            yield LoadingNotice(message)
         models["backend"] = future.result()
-    yield Loaded(models["backend"].info, machine_facts())
+    yield LoadedModel(models["backend"].info, machine_facts())
 
 
-def _prepare(job: Prepare, backend: Backend) -> Prepared:
+def _prepare(job: Prepare, backend: Backend) -> SubsetPrompts:
     model = formats.format_info(backend.info, backend.render_chat)
     prompts = build_prompts(job.plan, job.name, job.items, model)
-    return Prepared(tuple(prompts), token_limits(job.plan, TASKS[job.name], job.items, backend))
+    return SubsetPrompts(tuple(prompts), token_limits(job.plan, TASKS[job.name], job.items, backend))
 
 
 def _is_of(record: Record, doubt: Doubt) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from jglue_app.cluster.batches import Part
-from jglue_app.cluster.jobs import Prepared
+from jglue_app.cluster.jobs import SubsetPrompts
 from jglue_app.errors import StoreError
 from jglue_app.runs.ends import OpenSubset
 from jglue_app.runs.events import Event
@@ -38,10 +38,10 @@ class Subset:
     _engines: set[tuple[object, ...]] = field(default_factory=set)
     """Ways in which prompts have gone through the model, as far as the manifest has them."""
 
-    def prepared(self, reply: Prepared, info: ModelInfo, machine: Mapping[str, Any]) -> Iterator[Event]:
+    def set_prompts(self, reply: SubsetPrompts, info: ModelInfo, machine: Mapping[str, Any]) -> Iterator[Event]:
         """Its prompts are there: the manifest is written, and what has to be known of them is said."""
         assert self.run is not None
-        self.part.prepared(reply.prompts, reply.limits)
+        self.part.set_prompts(reply.prompts, reply.limits)
         self.run.describe(RemoteModel(info), reply.prompts[0], machine)
         self._engines.add(_engine(info))
         yield from self.run.notes(reply.prompts[0])

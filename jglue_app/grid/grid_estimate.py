@@ -11,7 +11,7 @@ from typing import Any
 from jglue_app.backends import SERVERS, backend_module
 from jglue_app.backends.model_facts import lacks_template
 from jglue_app.backends.pool import ModelPool
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, ModelError, NetworkError
 from jglue_app.grid.grid_plan import GridPlan, weights_of
 from jglue_app.grid.rates import measured, model_key, seconds_for
 from jglue_app.messages import Joined, Message
@@ -57,6 +57,7 @@ class GridEstimate:
     begun: int
     """Those that have some."""
     items: int
+    """Of the runs that can be made."""
     items_left: int
     models: tuple[ModelEstimate, ...]
     """In the order in which they are loaded, those of which something is left."""
@@ -161,7 +162,6 @@ def estimate_grid(planned: GridPlan, settings: Settings, pool: ModelPool, device
 
     Raises:
         InputError: paid models have their prices in several currencies.
-        JglueAppError: a model on a server cannot be opened.
     """
     stores = [RunStore.of(settings.runs_dir, plan.spec) for plan in planned.plans]
     left = [_left(plan, store) for plan, store in zip(planned.plans, stores, strict=True)]
@@ -207,12 +207,23 @@ def estimate_grid(planned: GridPlan, settings: Settings, pool: ModelPool, device
 
 def notices_of(planned: GridPlan, settings: Settings) -> Iterator[Message]:
     """What data a grid is over, and what in it a reader may not have meant, or cannot be run."""
-    specs = [plan.spec for plan in planned.plans]
+    specs = [run.plan.spec for run in planned.runs]
     yield Message(
         "Data {data}; subsets {subsets}.",
         data=Joined(", ", dict.fromkeys(spec.data_version for spec in specs)),
         subsets=Joined(", ", dict.fromkeys(TASKS[name].title for spec in specs for name in spec.tasks)),
     )
+    failures: dict[str, list[str]] = {}
+    for run in planned.runs:
+        if run.failure is not None:
+            failures.setdefault(run.plan.spec.model.id, []).append(run.failure.message)
+    for model_id, sentences in failures.items():
+        yield Message(
+            "{model}: its runs are left out for now ({count:,}). {message}",
+            model=model_id,
+            count=len(sentences),
+            message=sentences[0],
+        )
     if not planned.grid.factors:
         yield Message("The file has no [factors], so this is a single run.")
     chats = Counter(replace(spec.model, files_sha256=None) for spec in specs if spec.prompt.format == "chat")
@@ -244,7 +255,15 @@ def _memory(model: ModelSpec, settings: Settings, device: str) -> tuple[int | No
 def _costs(plans: Sequence[Plan], stores: Sequence[RunStore], pool: ModelPool) -> list[CostEstimate]:
     """What is left costs, one estimate for each paid model; raises InputError for several currencies."""
     by_model: dict[str, list[CostEstimate]] = {}
-    for estimate in estimate_plans(plans, pool, stores):
+    unavailable: set[ModelSpec] = set()
+    for plan, store in zip(plans, stores, strict=True):
+        if plan.spec.model in unavailable:
+            continue
+        try:
+            (estimate,) = estimate_plans([plan], pool, [store])
+        except (ModelError, NetworkError):  # Said where the run is made, which keeps no other from being made.
+            unavailable.add(plan.spec.model)
+            continue
         if estimate is not None:
             by_model.setdefault(estimate.model, []).append(estimate)
     found = [total(estimates) for estimates in by_model.values()]

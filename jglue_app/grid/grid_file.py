@@ -34,8 +34,7 @@ from jglue_app.data.toml_text import load_toml
 from jglue_app.errors import InputError, UnknownNameError, reason_of
 from jglue_app.grid.factors import PROTOCOL, GridFactor, option_names, option_of, read_factor, read_value
 from jglue_app.messages import Joined, Message
-from jglue_app.runs.request import RunRequest
-from jglue_app.runs.request_checks import read_values
+from jglue_app.runs.request import read_budget
 from jglue_app.scoring.protocols import get_protocol
 
 MAX_BYTES = 1_000_000
@@ -77,7 +76,7 @@ class GridFile:
         Raises:
             InputError: it is no amount of money.
         """
-        return self.budget if given is None else read_values(RunRequest, {"budget": given}, "program").budget
+        return self.budget if given is None else read_budget(given)
 
     def is_excluded(self, levels: Mapping[str, str]) -> bool:
         """Whether a combination (factor → level) is left out."""

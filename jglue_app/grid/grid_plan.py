@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jglue_app.data.files import Progress
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, JglueAppError, StoreError, UnknownNameError
+from jglue_app.grid import members
 from jglue_app.grid.factors import PROTOCOL
 from jglue_app.grid.grid_file import GridFile
 from jglue_app.messages import Joined
@@ -15,8 +17,9 @@ from jglue_app.runs import presets
 from jglue_app.runs.plan import Plan, SharedFiles
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import options
+from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
-from jglue_app.types import ModelSpec
+from jglue_app.types import ModelSpec, RunSpec
 
 Levels = Mapping[str, str | None]
 """Factor → level; None where the run is the same at several levels, or the factor does not concern it."""
@@ -28,6 +31,9 @@ class GridRun:
 
     levels: Levels
     plan: Plan
+    failure: JglueAppError | None = None
+    """Why it cannot be made now: it cannot be told which model would answer, such as where its server is silent. The
+    plan has then the checksum of what was stored of the run in this grid, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,13 @@ class GridPlan:
 
     @property
     def plans(self) -> list[Plan]:
-        """The plans of all runs."""
-        return [run.plan for run in self.runs]
+        """The plans of all runs that can be made."""
+        return [run.plan for run in self.runs if run.failure is None]
+
+    @property
+    def failures(self) -> dict[str, JglueAppError]:
+        """Run → why it cannot be made."""
+        return {run.plan.spec.spec_id: run.failure for run in self.runs if run.failure is not None}
 
     @property
     def models(self) -> list[ModelSpec]:
@@ -91,9 +102,11 @@ def plan_grid(
 
     Raises:
         InputError: none or too many are left, or a combination cannot be run; the sentence names it.
-        JglueAppError: another of its kinds, as `plan.make_plan`.
+        JglueAppError: another of its kinds, as `plan.make_plan`; but a model that cannot be looked at now, such as one
+            whose server is silent, keeps no other's runs from being planned (`GridRun.failure`).
     """
-    shared = SharedFiles()
+    unavailable: dict[ModelSpec, JglueAppError] = {}
+    shared = SharedFiles(unavailable=unavailable)
     by_run: dict[str, list[Levels]] = {}
     plans: dict[str, Plan] = {}
     places = combinations(grid)
@@ -110,8 +123,39 @@ def plan_grid(
         run = plan.spec.spec_id
         plans.setdefault(run, plan)
         by_run.setdefault(run, []).append({name: None if name in idle else level for name, level in levels.items()})
-    runs = [GridRun(_common(alike), plans[run]) for run, alike in by_run.items()]
+    runs = [
+        GridRun(_common(alike), plans[run], unavailable.get(plans[run].spec.model)) for run, alike in by_run.items()
+    ]
+    if unavailable:
+        runs = _as_stored(grid, runs, settings)
     return GridPlan(grid, tuple(_by_weights(runs)), len(places))
+
+
+def _as_stored(grid: GridFile, runs: Sequence[GridRun], settings: Settings) -> list[GridRun]:
+    """The same where a run that cannot be made now is the one that the grid has stored, if it has: one with all its
+    answers needs its model no more."""
+    stored: dict[str, RunSpec] = {}
+    with contextlib.suppress(UnknownNameError, StoreError):
+        for member in members.members(settings, grid.name):
+            with contextlib.suppress(StoreError):
+                spec = RunStore(settings.runs_dir / member.run).spec()
+                stored[_without_checksum(spec).spec_id] = spec
+    found = []
+    for run in runs:
+        before = stored.get(run.plan.spec.spec_id) if run.failure is not None else None
+        if before is None:
+            found.append(run)
+            continue
+        model = replace(run.plan.spec.model, files_sha256=before.model.files_sha256)
+        plan = replace(run.plan, spec=replace(run.plan.spec, model=model))
+        store = RunStore.of(settings.runs_dir, plan.spec)
+        is_complete = store.has_records() and len(store.finished_of(plan.items)) == plan.total
+        found.append(replace(run, plan=plan, failure=None if is_complete else run.failure))
+    return found
+
+
+def _without_checksum(spec: RunSpec) -> RunSpec:
+    return replace(spec, model=replace(spec.model, files_sha256=None))
 
 
 def _of_combination(grid: GridFile, levels: Levels, error: InputError) -> InputError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from jglue_app.backends import SERVERS
 from jglue_app.backends.pool import ModelPool
-from jglue_app.errors import JglueAppError, ModelError
+from jglue_app.errors import JglueAppError, ModelError, NetworkError
 from jglue_app.grid import members
 from jglue_app.grid.grid_plan import GridPlan, weights_of
 from jglue_app.messages import Message
@@ -50,7 +51,8 @@ def run_grid(
     try:
         yield from execute(unfinished(planned.plans, settings) if left is None else left)
     finally:
-        members.write(planned, settings, {run: error.message for run, error in (failures or {}).items()})
+        failed = planned.failures | (failures or {})
+        members.write(planned, settings, {run: error.message for run, error in failed.items()})
 
 
 def unfinished(plans: Sequence[Plan], settings: Settings) -> list[Plan]:
@@ -81,7 +83,7 @@ def one_after_other(
     """What makes runs in this process, in their order, so that each model is loaded once.
 
     A run that cannot be made is named in a notice, and the others go on; those that need the same weights in the same
-    format are left out where the model is at fault.
+    format are left out where the model is at fault, or its server is silent.
 
     Args:
         settings: mode and folders.
@@ -113,7 +115,8 @@ def one_after_other(
                         return
             except JglueAppError as e:
                 failed[plan.spec.spec_id] = e
-                if isinstance(e, ModelError):
+                # A server was tried as long as its deadline says.
+                if isinstance(e, ModelError) or (isinstance(e, NetworkError) and plan.spec.model.backend in SERVERS):
                     unusable[needs] = e
                 message = Message("{run}: {message}", run=plan.spec.label, message=e.message)
                 yield Event("notice", plan.spec.label, message=message)

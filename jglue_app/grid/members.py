@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -23,11 +23,13 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from jglue_app.errors import StoreError, UnknownNameError, reason_of
 from jglue_app.grid.factors import Group
 from jglue_app.grid.grid_file import NAME
-from jglue_app.grid.grid_plan import GridPlan
 from jglue_app.messages import as_json, from_json
 from jglue_app.runs.serialization import dumps
 from jglue_app.settings import Settings
 from jglue_app.whole_files import write_atomically
+
+if TYPE_CHECKING:
+    from jglue_app.grid.grid_plan import GridPlan
 
 FOLDER = "grids"
 FORMAT_VERSION = 1

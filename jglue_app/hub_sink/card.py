@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from jglue_app.results.local_paths import shareable_spec
 from jglue_app.runs.request import RunRequest
 from jglue_app.runs.request_text import to_command_line
 from jglue_app.scoring.report import main_metric, report_run
@@ -114,7 +115,7 @@ def _files(run: str, archive: str) -> str:
 
 
 def _repeat(data: RunData) -> str:
-    request = RunRequest.of_spec(data.spec)
+    request = RunRequest.of_spec(shareable_spec(data.spec))
     if request is None:
         return ""
     return f"## Make it again\n\n```bash\n{to_command_line(request)}\n```"

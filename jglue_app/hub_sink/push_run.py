@@ -16,6 +16,7 @@ from jglue_app.child_process import ChildExitError, ChildProcess, ChildStoppedEr
 from jglue_app.errors import InputError, NetworkError, StoreError, reason_of, redact_key
 from jglue_app.hub_sink.card import TABLE, card
 from jglue_app.results import archive, table_files
+from jglue_app.results.local_paths import folder_notice, shareable
 from jglue_app.runs.store import RunStore
 from jglue_app.types import RunData
 
@@ -89,6 +90,8 @@ def push(
     data = RunStore(run).data()
     if public:
         _check_may_be_published(data)
+    if notice := folder_notice(data.spec):
+        on_message(notice)
     server = endpoint()
     environment.check_network(server)
     repository = f"{account.name}/{repository_name(run.name)}"
@@ -119,7 +122,8 @@ def _check_may_be_published(data: RunData) -> None:
 def _write(data: RunData, run: Path, folder: Path) -> None:
     folder.mkdir()
     packed = archive.pack(run, folder / f"{run.name}.zip")
-    table_files.write(table_files.rows(data), folder / TABLE, "parquet")
+    rows = [row if row["error"] is None else row | {"error": shareable(row["error"])} for row in table_files.rows(data)]
+    table_files.write(rows, folder / TABLE, "parquet")
     (folder / "README.md").write_text(card(data, run.name, packed.name), "utf-8", errors="replace")
 
 

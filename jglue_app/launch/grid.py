@@ -84,7 +84,9 @@ def evaluate(
         The exit code, as `__main__.evaluate`.
     """
     name = planned.grid.name
-    failures: Failures = {}
+    failures: Failures = dict(planned.failures)
+    for error in {str(error): error for error in failures.values()}.values():
+        view.say(error.message)
     with ModelPool(settings, device=form.device) as pool:
         execute = one_after_other(settings, pool, stop.is_set, budget=planned.grid.budget, failures=failures)
         for event in run_grid(planned, settings, execute):
@@ -93,7 +95,7 @@ def evaluate(
                 view.say(Message("{run}: complete.", run=event.run))
                 run.log({"progress/runs": sum(is_complete(one, settings) for one in planned.plans)})
         pool.clear()
-    missing = sum(not is_complete(one, settings) for one in planned.plans)
+    missing = sum(not is_complete(one, settings) for one in planned.plans) + len(planned.failures)
     if missing and stop.is_set():
         shutdown.stop(
             Message(

@@ -10,7 +10,7 @@ from jglue_app.backends import require_no_adapter_elsewhere
 from jglue_app.backends.fingerprint import ModelFingerprint, fingerprint_model
 from jglue_app.data import files as data
 from jglue_app.data.pools import few_shot_pool, fingerprint, sample_items
-from jglue_app.errors import InputError
+from jglue_app.errors import InputError, JglueAppError, ModelError, NetworkError
 from jglue_app.prompts import build, examples, formats
 from jglue_app.prompts.styles import Style, load_style
 from jglue_app.runs.request import RunRequest, Side
@@ -54,6 +54,20 @@ class SharedFiles:
     datasets: dict[Hashable, Dataset] = field(default_factory=dict)
     pools: dict[Hashable, Dataset] = field(default_factory=dict)
     models: dict[ModelSpec, ModelFingerprint | None] = field(default_factory=dict)
+    unavailable: dict[ModelSpec, JglueAppError] | None = None
+    """Takes models of which it cannot be told what they are now, with the reason, where plans of others are to be made:
+    such a plan has no checksum of its model. None where the first one is raised."""
+
+    def fingerprint(self, model: ModelSpec, settings: Settings) -> ModelFingerprint | None:
+        """See `fingerprint_model`; each model is looked at once."""
+        if model not in self.models:
+            try:
+                self.models[model] = fingerprint_model(model, settings)
+            except (ModelError, NetworkError) as e:
+                if self.unavailable is None:
+                    raise
+                self.models[model], self.unavailable[model] = None, e
+        return self.models[model]
 
 
 def make_plan(
@@ -113,9 +127,7 @@ def make_plan(
     sums |= {f"{name}/examples": pool.sha256 for name, pool in pools.items()}
     for name in tasks:
         style.of(name)
-    if answers and model not in shared.models:
-        shared.models[model] = fingerprint_model(model, settings)
-    model_files = shared.models[model] if answers else None
+    model_files = shared.fingerprint(model, settings) if answers else None
     spec = RunSpec(
         model=replace(model, files_sha256=model_files.digest if model_files else None),
         tasks=tuple(name for name in TASKS if name in tasks),

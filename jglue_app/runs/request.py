@@ -24,7 +24,7 @@ from jglue_app.messages import mark
 from jglue_app.prompts.examples import SHOT_SELECTIONS
 from jglue_app.prompts.formats import FORMATS
 from jglue_app.prompts.thoughts import THINKING
-from jglue_app.runs.request_checks import check_caps, in_sentences, with_limit
+from jglue_app.runs.request_checks import check_caps, in_sentences, read_values, with_limit
 from jglue_app.runs.request_errors import of_option
 from jglue_app.runs.request_options import (
     MAX_WHOLE,
@@ -475,3 +475,13 @@ class RunRequest:
 
 
 Plans = list[tuple[Literal["a", "b"], "Plan"]]
+
+
+def read_budget(given: float | None) -> float | None:
+    """A budget that was given beside a request, read as that of a request is: None for 0, with which it is said that
+    there is none.
+
+    Raises:
+        InputError: it is no amount of money.
+    """
+    return None if given is None else read_values(RunRequest, {"budget": given}, "program").budget

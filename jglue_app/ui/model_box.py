@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from jglue_app.backends import model_facts
+from jglue_app.backends.endpoints import refused_sections
 from jglue_app.errors import JglueAppError
 from jglue_app.messages import LANGUAGES, say, word
 from jglue_app.settings import Settings
@@ -54,13 +55,18 @@ def _listing(settings: Settings, device: str) -> list[Callable[[Any], dict[str, 
         lang = language if language in LANGUAGES else "en"
         try:
             models = model_facts.known_models(settings)
+            note = "\n".join(say(sentence, lang) for sentence in refused_sections(settings))
         except JglueAppError as e:
             return {"rows": [], "note": say(e.message, lang), "whole": True}
         free = None
         if memory or model_facts.is_memory_known():
             models = model_facts.with_memory(models, settings, device)
             free = model_facts.memory_free(device)
-        return {"rows": model_rows(models, free, lang), "note": "", "whole": free is not None}
+        return {
+            "rows": model_rows(models, free, lang),
+            "note": "" if settings.public else note,
+            "whole": free is not None,
+        }
 
     def models(language: Any) -> dict[str, Any]:
         return rows(language, memory=False)

@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from jglue_app import environment
+from jglue_app.backends.endpoints import refused_sections
 from jglue_app.backends.library_imports import import_ahead
 from jglue_app.errors import InputError, JglueAppError, first_line
 from jglue_app.messages import LANGUAGES, table, word
@@ -241,6 +242,8 @@ def launch(
     environment.ask_no_proxy_for(host or "", os.environ.get("GRADIO_SERVER_NAME", ""))
     for sentence in environment.faults():
         print(f"note: {sentence} Until then nothing is fetched by way of it.", file=sys.stderr)
+    for sentence in refused_sections(chosen):
+        print(f"note: {sentence}", file=sys.stderr)
     state = AppState(chosen, device)
     page = build_for(state, i18n)
     sessions = Sessions(page)

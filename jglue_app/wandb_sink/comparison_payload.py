@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from jglue_app.errors import InputError
+from jglue_app.results.local_paths import last_part
 from jglue_app.results.marks import NO_MARKS, Marks
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.comparison import compare_runs
@@ -85,7 +86,7 @@ def comparison_payload(
                 "run_id": run_id(run.spec.spec_id),
                 "spec_id": run.spec.spec_id,
                 "label": run.spec.label,
-                "model": run.spec.model.id,
+                "model": last_part(run.spec.model.id),
                 "url": links.get(side, ""),
             }
             for side, run in sides.items()

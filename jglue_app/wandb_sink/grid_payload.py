@@ -21,6 +21,7 @@ from dataclasses import replace
 
 from jglue_app.grid.members import StoredGrid
 from jglue_app.results import surrogates
+from jglue_app.results.local_paths import shareable
 from jglue_app.runs.serialization import dumps
 from jglue_app.scoring.effect_types import EffectTable, Levels, MetricEffects
 from jglue_app.scoring.types import Estimate
@@ -82,7 +83,8 @@ def grid_payload(grid: StoredGrid, table: EffectTable) -> Payload:
     config = {
         "protocol": table.protocol,
         "created": grid.created,
-        "members": [run_id(member.run) for member in grid.runs],
+        # The id of a run that could not be made may be another once its server answers.
+        "members": [run_id(member.run) for member in grid.runs if member.begun or member.failed is None],
         FACTORS: {factor.name: list(factor.levels) for factor in grid.factors},
     }
     tables = {
@@ -190,7 +192,7 @@ def _stability_table(table: EffectTable) -> Table:
 def _run_table(grid: StoredGrid, table: EffectTable) -> Table:
     """Every run of the grid with its levels, and why one is not in the other tables."""
     names = [factor.name for factor in grid.factors]
-    why: Mapping[str, str] = {out.run: str(out.why) for out in table.left_out}
+    why: Mapping[str, str] = {out.run: shareable(out.why) for out in table.left_out}
     rows: list[list[Cell]] = [
         [
             run_id(member.run),
@@ -204,6 +206,6 @@ def _run_table(grid: StoredGrid, table: EffectTable) -> Table:
 
 
 def _notice_table(table: EffectTable) -> Table:
-    rows: list[list[Cell]] = [["", "", "", str(notice)] for notice in table.notices]
-    rows += [[*_metric(effects), str(notice)] for effects in table.metrics for notice in effects.notices]
+    rows: list[list[Cell]] = [["", "", "", shareable(notice)] for notice in table.notices]
+    rows += [[*_metric(effects), shareable(notice)] for effects in table.metrics for notice in effects.notices]
     return Table((*METRIC_COLUMNS, "notice"), rows)

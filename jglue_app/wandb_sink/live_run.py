@@ -14,6 +14,7 @@ from jglue_app.child_process import OnMessage
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError, StoreError
 from jglue_app.messages import Message
 from jglue_app.results.library import Library
+from jglue_app.results.local_paths import last_part
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
 from jglue_app.runs.store import RunStore
@@ -225,7 +226,7 @@ def _job(plan: Plan, login: Login) -> dict[str, Any]:
         "job_type": EVALUATION,
         "tags": ["jglue"],
         "config": {
-            "model": spec.model.id,
+            "model": last_part(spec.model.id),
             "files_sha256": spec.model.files_sha256,
             "tasks": list(spec.tasks),
             "planned": plan.total,

@@ -15,6 +15,7 @@ from jglue_app.grid import members
 from jglue_app.messages import Message
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.results.library import Library
+from jglue_app.results.local_paths import shareable_grid
 from jglue_app.scoring.effect_types import Levels
 from jglue_app.settings import Settings
 from jglue_app.wandb_sink.grid_payload import grid_payload
@@ -66,7 +67,7 @@ def stored_grid(settings: Settings, name: str, protocol: str | None = None) -> G
         UnknownNameError: no such grid or protocol.
         StoreError: its file is damaged.
     """
-    grid = members.read(settings, name)
+    grid = shareable_grid(members.read(settings, name))
     table = effect_table(grid, Library(settings.runs_dir, settings.cache_dir), protocol or grid.protocol)
     folders = {settings.runs_dir / member.run: member.levels for member in grid.runs}
     there = {folder: levels for folder, levels in folders.items() if folder.is_dir()}

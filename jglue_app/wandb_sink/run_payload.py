@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from jglue_app.errors import InputError
+from jglue_app.results.local_paths import shareable_values
 from jglue_app.results.marks import NO_MARKS, Marks
 from jglue_app.results.run_name import UNNAMED, RunName
 from jglue_app.runs.serialization import dumps
@@ -233,7 +234,8 @@ def _config(data: RunData, manifest: Mapping[str, Any], protocol: str) -> dict[s
         name: manifest.get(name) for name in ("spec_id", "spec", "label", "created", "data", "model", "machine")
     }
     config: dict[str, Any] = json.loads(dumps({**settings, "protocol": protocol, "jglue": manifest_facts}))
-    return config
+    shared: dict[str, Any] = shareable_values(config)
+    return shared
 
 
 def _metadata(data: RunData, manifest: Mapping[str, Any], n_answered: int, n_planned: int) -> dict[str, Any]:

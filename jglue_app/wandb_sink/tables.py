@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from jglue_app.results import surrogates
+from jglue_app.results.local_paths import shareable
 from jglue_app.results.marks import NO_ITEM_MARKS, NO_MARKS, ItemMarks, Marks
 from jglue_app.results.rows import ResultRow, result_rows
 from jglue_app.runs.serialization import dumps
@@ -48,10 +49,10 @@ def notice_table(reports: Mapping[str, Report]) -> Table:
     protocols: dict[tuple[str, str], list[str]] = {}
     for protocol, report in reports.items():
         for notice in report.notices:
-            protocols.setdefault(("", str(notices.sentence(notice))), []).append(protocol)
+            protocols.setdefault(("", shareable(notices.sentence(notice))), []).append(protocol)
         for name, task in report.tasks.items():
             for notice in task.notices:
-                protocols.setdefault((TASKS[name].title, str(notices.sentence(notice))), []).append(protocol)
+                protocols.setdefault((TASKS[name].title, shareable(notices.sentence(notice))), []).append(protocol)
     return Table(("subset", "notice", "protocols"), [[*key, ", ".join(names)] for key, names in protocols.items()])
 
 
@@ -91,7 +92,7 @@ def prediction_table(judged: Mapping[str, Judged], task: str, protocol: str, mar
                 *(row.verdicts.get(name) for name in protocols),
                 _logprobs(row),
                 row.finish,
-                _text(row.error),
+                None if row.error is None else _text(shareable(row.error)),
                 row.prompt_tokens,
                 row.new_tokens,
                 None if row.seconds is None else float(row.seconds),

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jglue_app.backends.endpoint_settings import Endpoint
-from jglue_app.backends.endpoints import endpoints
+from jglue_app.backends.endpoints import served_model
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, load_settings
 from tests.api_server.faults import Fault
@@ -197,7 +197,7 @@ def _entry(settings: Settings, world: World, url: str) -> Outcome:
         file = Path(folder) / "endpoints.toml"
         file.write_text(f'[odd]\nbase_url = """{url.replace(chr(92), chr(92) * 2)}"""\nkey_env = "SHOP_KEY"\n', "utf-8")
         try:
-            found: Endpoint = endpoints(replace(settings, endpoints_file=file))["odd"]
+            found: Endpoint = served_model("odd:model", replace(settings, endpoints_file=file)).endpoint
         except InputError:
             return Outcome(KIND, f"endpoints.toml: {url}")
     return Outcome(KIND, f"endpoints.toml: {url}", f"a key would be sent to {found.base_url}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jglue_app.backends.endpoints import endpoints, served_model
+from jglue_app.backends.endpoints import read_endpoints, served_model
 from jglue_app.backends.openai_api.backend import identity
 from jglue_app.backends.openai_api.capabilities import described
 from jglue_app.errors import InputError
@@ -21,32 +21,32 @@ URL = "https://example.com/v1"
 @pytest.mark.parametrize("name", ["model", "messages", "prompt", "max_tokens", "temperature", "stop", "stream", "n"])
 def test_parameters_of_the_run_cannot_stand_in_the_body(settings: Settings, name: str) -> None:
     with pytest.raises(InputError, match=f"body holds {name}, which each run sets"):
-        endpoints(with_endpoints(settings, here={"base_url": URL, "body": {name: 1}}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": URL, "body": {name: 1}}))
 
 
 def test_the_way_of_thinking_cannot_stand_in_the_body_too(settings: Settings) -> None:
     entry = {"base_url": URL, "body": {"reasoning_effort": "high"}}
-    assert endpoints(with_endpoints(settings, here=entry))
+    assert read_endpoints(with_endpoints(settings, here=entry)).usable
     with pytest.raises(InputError, match="body holds reasoning_effort"):
-        endpoints(with_endpoints(settings, here={**entry, "thinking": "reasoning_effort"}))
+        served_model("here:tiny", with_endpoints(settings, here={**entry, "thinking": "reasoning_effort"}))
 
 
 def test_a_key_in_the_body_is_refused_and_not_repeated(settings: Settings) -> None:
     key = "sk-planted-0123456789"
     with pytest.raises(InputError, match="api_key holds a key") as caught:
-        endpoints(with_endpoints(settings, here={"base_url": URL, "body": {"api_key": key}}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": URL, "body": {"api_key": key}}))
     assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["134744072", "0x08080808", "例え。jp", "example.com"])
 def test_no_key_goes_unencrypted_to_a_public_address_however_it_is_written(settings: Settings, host: str) -> None:
     with pytest.raises(InputError, match="without encryption"):
-        endpoints(with_endpoints(settings, here={"base_url": f"http://{host}/v1", "key_env": "KEY"}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": f"http://{host}/v1", "key_env": "KEY"}))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "[::1]:8000", "localhost", "gpu-box", "10.0.0.3"])
 def test_a_key_goes_unencrypted_to_servers_nearby(settings: Settings, host: str) -> None:
-    assert endpoints(with_endpoints(settings, here={"base_url": f"http://{host}/v1", "key_env": "KEY"}))
+    assert read_endpoints(with_endpoints(settings, here={"base_url": f"http://{host}/v1", "key_env": "KEY"})).usable
 
 
 def test_settings_that_change_answers_make_another_run(settings: Settings) -> None:
@@ -96,13 +96,13 @@ def test_what_no_request_can_have_is_refused_in_a_sentence(settings: Settings, l
     path = settings.cache_dir.parent / "odd.toml"
     path.write_text(f'[here]\nbase_url = "{URL}"\n{line}\n', "utf-8")
     with pytest.raises(InputError, match=says):
-        endpoints(replace(settings, endpoints_file=path))
+        served_model("here:tiny", replace(settings, endpoints_file=path))
 
 
 @pytest.mark.parametrize("host", ["a\0b", "a\nb", "a b", "a" * 300])
 def test_an_address_that_is_none_is_refused_before_a_request(settings: Settings, host: str) -> None:
     with pytest.raises(InputError, match="is no address"):
-        endpoints(with_endpoints(settings, here={"base_url": f"http://{host}/v1"}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": f"http://{host}/v1"}))
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,17 @@ def test_an_address_that_is_none_is_refused_before_a_request(settings: Settings,
 )
 def test_a_list_of_addresses_has_each_server_once(settings: Settings, urls: list[object], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        endpoints(with_endpoints(settings, here={"base_url": urls}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": urls}))
 
 
 def test_no_server_of_a_list_gets_the_key_unencrypted_over_a_public_network(settings: Settings) -> None:
     urls = ["http://10.0.0.3:8000/v1", "http://models.example.com/v1"]
-    assert endpoints(with_endpoints(settings, here={"base_url": urls}))
+    assert read_endpoints(with_endpoints(settings, here={"base_url": urls})).usable
     with pytest.raises(InputError, match=r"without encryption to models\.example\.com"):
-        endpoints(with_endpoints(settings, here={"base_url": urls, "key_env": "KEY"}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": urls, "key_env": "KEY"}))
 
 
 @pytest.mark.parametrize("name", ["base_urls", "hidden", "id"])
 def test_what_is_set_here_is_no_setting_of_the_file(settings: Settings, name: str) -> None:
     with pytest.raises(InputError, match=f"there is no setting {name}"):
-        endpoints(with_endpoints(settings, here={"base_url": URL, name: ["http://b/v1"]}))
+        served_model("here:tiny", with_endpoints(settings, here={"base_url": URL, name: ["http://b/v1"]}))

@@ -15,7 +15,7 @@ from jglue_app.backends import open_backend
 from jglue_app.backends.endpoint_settings import ServedModel
 from jglue_app.backends.endpoints import served_model
 from jglue_app.backends.openai_api import client as client_module
-from jglue_app.backends.openai_api import pool_handshake, pool_member, server_pool
+from jglue_app.backends.openai_api import failures, pool_handshake, pool_member, server_pool
 from jglue_app.backends.openai_api.backend import OpenAIBackend, identity
 from jglue_app.backends.openai_api.known_answers import KnownAnswers, differences
 from jglue_app.backends.spending import Spending
@@ -250,6 +250,25 @@ def test_a_server_that_was_replaced_unnoticed_gives_no_answer(
     check_all(results | {i + 6: r for i, r in backend.generate(prompts(40)[6:], 4, never)}, 40)
     go_on(backend, lambda: bool(backend.info.left_out))
     assert one.base_url in str(backend.info.left_out)
+
+
+def test_a_sentence_about_one_server_has_its_address_once(folder: Settings) -> None:
+    urls = ["http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1"]
+    here = with_endpoints(folder, here={"base_url": urls}, one={"base_url": urls[0]})
+    pool, alone = served_model("here:tiny", here).endpoint, served_model("one:tiny", here).endpoint
+    for endpoint, name, address in (
+        (pool, "here", ", ".join(urls)),
+        (pool.servers[1], "here", urls[1]),
+        (alone, "one", urls[0]),
+        (replace(pool, hidden=True).servers[1], "here", replace(pool, hidden=True).servers[1].address),
+    ):
+        for failure in (
+            failures.unreachable(endpoint, ConnectionError()),
+            failures.not_json(endpoint, "text/html"),
+            failures.of_status(endpoint, 404, {}, {}, "tiny", ""),
+        ):
+            assert f"The endpoint {name} at {address} " in failure.message
+            assert failure.message.count(address) == 1
 
 
 def test_no_server_answers_is_the_sentence_of_one_with_all_addresses(

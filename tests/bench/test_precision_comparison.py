@@ -14,6 +14,8 @@ from jglue_app.bench.benchmark import OpenModel, run_benchmark
 from jglue_app.bench.precision_comparison import ResultDifference, result_difference
 from jglue_app.bench.precisions import in_precision, precision_names
 from jglue_app.bench.repetition import Rule
+from jglue_app.cli.bench_tables import machine_lines
+from jglue_app.cli.counts import counted
 from jglue_app.errors import InputError, UnknownNameError
 from jglue_app.settings import load_settings
 from jglue_app.types import ModelSpec, Output, RunError
@@ -73,6 +75,14 @@ def test_precisions_that_are_none() -> None:
     for text in ("float32", "float32,float32", ","):
         with pytest.raises(InputError, match="two or more"):
             precision_names(text)
+
+
+def test_one_thread_and_several_are_counted_in_words() -> None:
+    for threads, text in ((1, "x, 1 thread, torch 2: 100 GFLOP/s"), (2, "x, 2 threads, torch 2: 100 GFLOP/s")):
+        machine = Machine("x", threads, "2", "float32", 100.0)
+        line, _ = machine_lines([machine], True, 2**30, 1.0, {"resident": 2**30, "accelerator": None})
+        assert line.startswith(text)
+    assert [counted(n, "item") for n in (0, 1, 1_487)] == ["0 items", "1 item", "1,487 items"]
 
 
 def test_a_model_in_two_precisions(tiny_model: TinyModel) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from jglue_app.backends.openai_api.capabilities import plain_facts
 from jglue_app.cli import app
+from jglue_app.cli.models import fact_text
 from jglue_app.errors import ModelError
+from jglue_app.messages import say
 from tests.api_server import ApiConfig, ApiServer
 
 
@@ -36,6 +40,19 @@ def test_it_says_first_whether_a_server_chats_and_ranks(
         result = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[:2] == [f"chats: {chats}", f"answers are ranked: {ranked}"]
+    assert not re.search(r"\b(True|False|None)\b", result.stdout)
+
+
+def test_what_a_server_does_is_said_in_words_and_as_values_to_programs() -> None:
+    """A model may be called as a value of Python is: only what has such a type is one."""
+    identity = {"model": "None", "chat": "none", "chat: seed": "True", "chat: top_logprobs": "20", "token_ids": "False"}
+    facts = plain_facts(
+        identity | {"context_length": "None", "chat: thinking_off": "", "context_length (endpoints.toml)": "8"}
+    )
+    assert list(facts.values()) == ["None", "none", True, 20, False, None, "", "8"]
+    words = [fact_text(value) for value in facts.values()]
+    assert words == ["None", "none", "yes", "20", "no", "not known", "–", "8"]
+    assert [say(word, "ja") for word in (words[2], words[4], words[5])] == ["はい", "いいえ", "不明"]
 
 
 def test_each_server_of_a_pool_is_shown_with_its_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +71,7 @@ def test_each_server_of_a_pool_is_shown_with_its_state(tmp_path: Path, monkeypat
         assert [row["state"] for row in facts["servers"]] == ["ready", "no answer"]
         assert [row["address"] for row in facts["servers"]] == [one.base_url, silent.base_url]
         assert facts["server"] == "servers of one model" and facts["model"] == "tiny"
+        assert facts["chat: temperature"] is True and facts["context_length"] == 4096
         path.write_text(f'[own]\nbase_url = ["{one.base_url}", "{other.base_url}"]\n', "utf-8")
         refused = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
     assert isinstance(refused.exception, ModelError) and other.base_url in str(refused.exception)

@@ -105,6 +105,20 @@ def test_a_comparison_shows_what_both_sides_cost(here: Callable[..., Told]) -> N
     assert f"${COST}.00" in row
 
 
+@pytest.mark.parametrize("budget", ["inf", "nan", "-1", "1,5"])
+def test_a_budget_is_read_alike_by_every_command(
+    here: Callable[..., Told], budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep_backend(monkeypatch)
+    commands = (RUN, SWEEP, ("show-prompt", "--model", MODEL, "--next", "1"), ("embed", "--data", "sample"), ("grid",))
+    told = [here(*command, "--budget", budget, *(("x.toml",) if command == ("grid",) else ())) for command in commands]
+    # A grid reads its file first.
+    sentences = [" ".join(one.err.replace("│", "").split()).partition("error: ")[2] or "usage" for one in told[:-1]]
+    assert {one.code for one in told} == {2} and SENT == []
+    assert len(set(sentences)) == 1
+    assert "takes a" in sentences[0] or all("--budget takes a number, not '1,5'." in one.err for one in told)
+
+
 SWEEP = ("sweep", "--model", MODEL, "--task", "jnli", "--limit", "2", "--formats", "plain,alpaca,rinna", "--json")
 
 
@@ -119,6 +133,8 @@ def test_the_budget_of_a_sweep_is_of_all_its_runs_together(
     sweep_backend(monkeypatch)
     refused = here(*SWEEP)
     assert refused.code == 2 and SENT == []
+    none = here(*SWEEP, "--budget", "0")
+    assert (none.code, none.err) == (2, refused.err), "0 says that there is none"
     told = here(*SWEEP, "--yes")
     assert told.code == 0 and len(json.loads(told.out)) == 3
     costs = [json.loads(p.read_text("utf-8"))["cost"]["price"] for p in (tmp_path / "runs").glob("*/manifest.json")]

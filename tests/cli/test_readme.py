@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ def test_every_command_that_is_not_run_is_printed_somewhere() -> None:
     for pattern in NOT_RUN:
         assert [line for line in LINES if re.match(pattern, line)], pattern
     assert len([line for line in LINES if reason(line) is None]) == 42
+
+
+def test_extras_that_commands_need_are_named_beside_them() -> None:
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    named = {name for names in re.findall(r"'\.\[([a-z,-]+)\]'", README) for name in names.split(",")}
+    assert {"ray", "embeddings"} <= named <= extras
 
 
 @pytest.mark.harness

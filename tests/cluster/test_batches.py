@@ -18,7 +18,7 @@ def prompts(count: int) -> list[Prompt]:
 
 def ready(model: ModelSpec, count: int) -> Part:
     part = Part(model, count)
-    part.prepared(prompts(count), {})
+    part.set_prompts(prompts(count), {})
     return part
 
 

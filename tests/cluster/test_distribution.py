@@ -16,7 +16,7 @@ from jglue_app.cluster.deaths import MAX_FRUITLESS
 from jglue_app.cluster.distribution import Distribution
 from jglue_app.cluster.failures import FailedRuns
 from jglue_app.cluster.grid_runs import run_together
-from jglue_app.cluster.jobs import Answer, Job, JobError, Load, Loaded, Prepare, Reply, Said
+from jglue_app.cluster.jobs import Answer, Job, JobError, Load, LoadedModel, LoadingNotice, Prepare, Reply
 from jglue_app.cluster.options import WorkerSize
 from jglue_app.cluster.serving import serve
 from jglue_app.cluster.worker import process_facts
@@ -26,6 +26,7 @@ from jglue_app.runs.ends import open_subsets
 from jglue_app.runs.events import Event
 from jglue_app.runs.paying import nobody_else
 from jglue_app.runs.plan import Plan
+from jglue_app.runs.runner import run_plan
 from jglue_app.runs.sessions import open_sessions
 from jglue_app.runs.store import RunStore
 from jglue_app.settings import Settings
@@ -202,8 +203,8 @@ def test_what_a_late_worker_says_after_the_last_answer_is_of_no_run(settings: Se
 
     def reply(other: ModelInfo) -> Reply:
         if late == "said":
-            return Said("Loading.")
-        return JobError(ModelError("no room")) if late == "failed" else Loaded(other, {})
+            return LoadingNotice("Loading.")
+        return JobError(ModelError("no room")) if late == "failed" else LoadedModel(other, {})
 
     workers = InProcessWorkers(order=order)
     with pytest.MonkeyPatch.context() as patch:
@@ -253,3 +254,13 @@ def test_one_worker_is_said_in_the_singular() -> None:
     assert runs._size_notice(WorkerSize(2, 0, 1, 1)) == "Ray: at most one worker; its CPUs: 2."
     assert runs._size_notice(WorkerSize(2, 1, 1, 1)) == "Ray: at most one worker, with a GPU."
     assert runs._size_notice(WorkerSize(1, 1, 1, 4)) == "Ray: at most 4 workers, each with a GPU."
+
+
+def test_a_complete_run_needs_no_cluster_and_says_so(settings: Settings, tmp_path: Path) -> None:
+    plan = planned(settings, table(tmp_path / "table.jsonl"), ["jnli"])
+    with ModelPool(settings, device="cpu") as pool:
+        list(run_plan(plan, pool, settings.runs_dir))
+        nowhere = RayOptions("192.0.2.1:1", 1, 1, 1, "cpu")
+        events = list(runs.run_plans_on_ray([("a", plan), ("b", plan)], pool, settings, nowhere))
+    assert [event.message for event in events if event.kind == "notice"] == [runs.NOTHING_LEFT]
+    assert {event.kind for event in events} == {"notice", "done"}

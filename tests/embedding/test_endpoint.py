@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -170,6 +171,11 @@ def test_the_command_asks_for_a_yes_where_vectors_are_paid(server: ApiServer, de
     words = ["embed", "--model", "own:tiny", "--data", "sample", "--limit", "3", "--prefix", "文："]
     refused = CliRunner().invoke(app, words)
     assert isinstance(refused.exception, InputError) and "no budget is set" in str(refused.exception)
+    none = CliRunner().invoke(app, [*words, "--budget", "0"])
+    assert str(none.exception) == str(refused.exception)
+    for budget, sentence in ((0, "no budget is set"), (math.inf, "finite")):
+        with pytest.raises(InputError, match=sentence):
+            api.embed("own:tiny", data="sample", limit=3, prefix="文：", budget=budget)
     told = CliRunner().invoke(app, [*words, "--yes"])
     assert told.exit_code == 0 and "cost: $" in told.stdout and "up to about $" in told.stderr
 

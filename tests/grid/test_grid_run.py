@@ -16,6 +16,7 @@ import pytest
 
 from jglue_app import api, effects
 from jglue_app.backends.model_facts import lacks_template
+from jglue_app.backends.openai_api import client
 from jglue_app.backends.pool import ModelPool
 from jglue_app.cli import main
 from jglue_app.cli.effect_tables import effect_parts
@@ -35,6 +36,9 @@ from jglue_app.settings import ASSETS, Settings
 from jglue_app.types import ModelSpec
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs.grid_panel import effects_html, grid_names, grid_runs
+from jglue_app.wandb_sink import stored_grid
+from tests.api_server import ApiServer
+from tests.served_models import with_endpoints
 
 TASKS = ("jnli", "jcommonsenseqa")
 WORDS = {"entailment": "含意", "contradiction": "矛盾", "neutral": "中立"}
@@ -254,6 +258,47 @@ def test_a_model_that_cannot_be_loaded_stops_no_other(
     assert here(grid).code == 0
     assert json.loads(here("two-models", "--json").out)["left_out"] == []
     assert all(member.failed is None and member.begun for member in members.members(settings, "two-models"))
+
+
+def test_a_silent_server_is_named_once_and_stops_no_other_run(
+    grid: Path, settings: Settings, here: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs are made by the same command once it is back; those that are stored need it no more."""
+    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.01)
+    with ApiServer() as server:
+        entry = {"base_url": server.base_url, "deadline": 1, "timeout": 5}
+        monkeypatch.setenv("JGLUE_ENDPOINTS", str(with_endpoints(settings, own=entry).endpoints_file))
+        text = grid.read_text("utf-8").replace(str(grid.parent / "bad.jsonl"), "own:tiny").partition("style")[0]
+        grid.write_text(text.replace("'both'", "'generate'").replace("limit = 6", "limit = 1"), "utf-8")
+        grid.write_text(grid.read_text("utf-8") + "style = ['ja-labels', 'en-labels']\n", "utf-8")
+        server.down()
+        told = here(grid)
+        assert told.code == 6
+        assert told.err.count("cannot be reached") == 1
+        assert "own:tiny: its runs are left out for now (2). The endpoint own at" in told.err
+        assert "2 of 4 runs are not complete. Start the same command again" in told.err
+        assert "Grid two-models: 2 runs" in told.out
+        table = json.loads(here("two-models", "--json").out)
+        assert [out["levels"]["model"] for out in table["left_out"]] == ["own:tiny"] * 2
+        assert all("cannot be reached" in out["why"] for out in table["left_out"])
+        payload = stored_grid(settings, "two-models").payload
+        assert len(payload.config["members"]) == 2 and len(payload.tables["grid/runs"].rows) == 4
+        assert "cannot be reached" in str(payload.tables["grid/runs"].rows) and str(grid.parent) not in str(payload)
+        server.up()
+        assert here(grid).code == 0
+        assert all(member.begun and member.failed is None for member in members.members(settings, "two-models"))
+        server.down()
+        for path in (settings.cache_dir / "endpoints").glob("*.json"):
+            path.unlink()  # As after a day.
+        again = here(grid)
+        assert (again.code, json.loads(here("two-models", "--json").out)["left_out"]) == (0, [])
+        assert "(complete 4, begun 0)" in again.err
+        # An item more is none that is stored.
+        grid.write_text(grid.read_text("utf-8").replace("limit = 1", "limit = 2"), "utf-8")
+        more = here(grid)
+        assert more.code == 6 and "2 of 4 runs are not complete" in more.err
+        left_out = json.loads(here("two-models", "--json").out)["left_out"]
+        assert {out["run"] for out in left_out} <= {path.name for path in settings.runs_dir.iterdir()}
 
 
 def test_a_grid_of_which_no_run_can_be_made_fails_as_a_run_does(tmp_path: Path, here: Callable[..., Told]) -> None:

@@ -24,6 +24,10 @@ NOT_WRITTEN = {
     "くらべ": "比べる; くらべ is in the product's name alone",
     "フォルダ(?!ー)": "フォルダー",
     "トークナイザ(?!ー)": "トークナイザー",
+    "ポインタ(?!ー)": "ポインター",
+    "メモリー": "メモリ",
+    "ブラウザー": "ブラウザ",
+    "バージョン": "版",
     "(?<!数)点数": "スコア for a value; 点 for what an answer gains or loses",
     "下限": "基準点 for what one constant answer scores",
     "全量": "全問実行",
@@ -57,6 +61,11 @@ def test_all_texts_are_walked() -> None:
 def test_a_thing_has_one_word(pattern: str) -> None:
     found = [(where, text) for where, text in japanese() if re.search(pattern, text) and where != "labels: title"]
     assert found == [], NOT_WRITTEN[pattern]
+
+
+def test_no_word_is_written_with_and_without_a_long_vowel() -> None:
+    words = {word for _, text in japanese() for word in re.findall("[ァ-ヴー]{2,}", text)}
+    assert [word for word in words if word + "ー" in words] == []
 
 
 def test_japanese_names_are_separated_by_japanese_commas_and_colons() -> None:

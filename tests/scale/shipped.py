@@ -174,7 +174,7 @@ class Shipped:
             assert part is not None
             stretches = self._parts[part]
             prompts = [seconds / items for items, seconds in stretches for _ in range(items)]
-            part.prepared(cast("Sequence[Prompt]", prompts), {})
+            part.set_prompts(cast("Sequence[Prompt]", prompts), {})
         elif worker.job == "answer":
             assert part is not None
             self._done += len(worker.sent)

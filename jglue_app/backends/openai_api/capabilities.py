@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from jglue_app.whole_files import write_atomically
 
 NO_PART_OF_IDENTITY = ("usage", "deterministic", "stop", "repetition_penalty", "sample")
 """What changes no answer, or is seen now and then of a server whose answers vary. Of the sample the checksum counts."""
+INTERFACES = ("chat", "completions")
 VERSION = 9
 """Of the handshake: raised when it asks otherwise, so that what is kept is not used any more."""
 MAX_AGE = datetime.timedelta(hours=24)
@@ -82,7 +84,7 @@ class Capabilities:
     def identity(self) -> dict[str, str]:
         """What distinguishes runs: name → value. What is only for estimates is left out."""
         facts = {"model": ", ".join(self.models), "system_fingerprint": ", ".join(self.fingerprints)}
-        for name in ("chat", "completions"):
+        for name in INTERFACES:
             interface = getattr(self, name)
             if interface is None:
                 facts[name] = "none"
@@ -97,6 +99,27 @@ class Capabilities:
         for name in ("prompt_logprobs", "chat_logprobs", "token_ids", "applies_template", "context_length"):
             facts[name] = str(getattr(self, name))
         return facts
+
+
+Fact = str | int | bool | None
+"""What is said of a server: a text, a number, whether it does something, or None where that is not known."""
+
+
+def plain_facts(identity: Mapping[str, str]) -> dict[str, Fact]:
+    """What distinguishes runs of a model on a server (`Capabilities.identity`, where everything is a text), with each
+    value as the type of its field: identities are checksums of texts, and people and programs read these."""
+    types = {f.name: f.type for f in dataclasses.fields(Capabilities)}
+    types |= {f"{name}: {f.name}": f.type for name in INTERFACES for f in dataclasses.fields(Interface)}
+    return {name: _typed(text, str(types.get(name, "str"))) for name, text in identity.items()}
+
+
+def _typed(text: str, kind: str) -> Fact:
+    """A text as a value of the type that an annotation names; as it is where it can be none."""
+    if "None" in kind and text == "None":
+        return None
+    if kind == "bool":
+        return {"True": True, "False": False}.get(text, text)
+    return int(text) if kind.startswith("int") and text.isdecimal() else text
 
 
 @dataclass(frozen=True, slots=True)

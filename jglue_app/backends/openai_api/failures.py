@@ -141,7 +141,7 @@ def unreachable(endpoint: Endpoint, error: BaseException, *, lost: bool = True) 
     message = Message(
         "The endpoint {endpoint} at {address} cannot be reached, or broke the connection off ({reason}). Check that "
         "the server runs and that base_url is right.",
-        endpoint=endpoint.id,
+        endpoint=endpoint.name,
         address=endpoint.address,
         reason=type(error).__name__,
     )
@@ -174,7 +174,7 @@ def not_json(endpoint: Endpoint, content_type: str) -> RequestError:
     message = Message(
         "The endpoint {endpoint} at {address} answers with something that is no JSON object ({type}). Check that "
         "base_url is that of the interface, such as http://127.0.0.1:8000/v1.",
-        endpoint=endpoint.id,
+        endpoint=endpoint.name,
         address=endpoint.address,
         type=content_type[:60] or "?",
     )
@@ -233,7 +233,7 @@ def _not_found(endpoint: Endpoint, model: str, detail: str, reason: str) -> Requ
     message = Message(
         "The endpoint {endpoint} at {address} does not have what was asked for (HTTP 404): its base_url is another "
         "(it mostly ends with /v1), or the server does not offer it.",
-        endpoint=endpoint.id,
+        endpoint=endpoint.name,
         address=endpoint.address,
     )
     return RequestError("no_interface", message, run=NetworkError, detail=detail)

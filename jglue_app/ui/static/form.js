@@ -81,13 +81,13 @@ function modelBox({ element, props, trigger, watch, server }) {
     active = kept === undefined ? -1 : shown.findIndex((row) => row.id === kept);
     list.textContent = "";
     shown.forEach((row, i) => list.append(option(row, i)));
-    const none = shown.length ? "" : note || words[fetched || "model_none"];
-    if (none) {
-      const empty = make("li", "jg-model-none", none);
+    const below = note || (shown.length ? "" : words[fetched || "model_none"]);
+    if (below) {
+      const empty = make("li", "jg-model-none", below);
       empty.setAttribute("role", "presentation");
       list.append(empty);
     }
-    if (!list.hidden) count.textContent = none || String(shown.length);
+    if (!list.hidden) count.textContent = shown.length ? String(shown.length) : below;
     mark();
     place_list();
   }

@@ -16,6 +16,7 @@ import wandb
 from jglue_app.child_process import OnMessage, ProgressMessage
 from jglue_app.messages import Message
 from jglue_app.results import archive, marks, run_name
+from jglue_app.results.local_paths import folder_notice
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.wandb_sink.client.connection import settings, translated_errors
@@ -86,6 +87,8 @@ def push(job: Mapping[str, Any], on_message: OnMessage, _: Lines) -> dict[str, A
             return unchanged_result(existing, payload)
         for following in payloads:
             reject_smaller(run_at_wandb(job, following.id), following, job)
+        if notice := folder_notice(store.spec()):
+            on_message(notice)
         on_message(_size_message(payload, store))
         with open_run(payload, job, existing) as run:
             return send(run, payload, store.path, offline, on_message)

@@ -195,7 +195,7 @@ def _endpoints(folder: Path) -> Target:
         return made.encode("utf-8" if rng.random() < 0.9 else "utf-16", "replace")
 
     def read(_: Path) -> object:
-        return endpoints.endpoints(settings), endpoints.served_models(replace(settings, public=True))
+        return endpoints.read_endpoints(settings), endpoints.served_models(replace(settings, public=True))
 
     return Target("endpoints.toml", make, read, [TOML.encode()], in_file(folder, "endpoints.toml"))
 
