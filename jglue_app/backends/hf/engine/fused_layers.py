@@ -9,6 +9,7 @@ pass, only if the source of its code is one that is known, and only if it gave i
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import sys
@@ -203,17 +204,18 @@ def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Ten
 # --- which layers are known ---
 
 
-def _statements(function: Any) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _statements(function: Any) -> tuple[str, ...]:
     """The source of a function's statements, without its docstring; empty if it is not known."""
     try:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (AttributeError, OSError, SyntaxError, TypeError, ValueError):
-        return []
+        return ()
     if not isinstance(definition, ast.FunctionDef):
-        return []
+        return ()
     body = definition.body
     is_documented = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
-    return [ast.unparse(statement) for statement in body[is_documented:]]
+    return tuple(ast.unparse(statement) for statement in body[is_documented:])
 
 
 def _norms(layer_class: Any) -> Norms | None:

@@ -9,6 +9,7 @@ forward pass, with which the packed one is compared, is not changed.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -75,7 +76,8 @@ def _kind(module: Any) -> type[FusedNorm] | type[_FusedGate] | None:
     return None
 
 
-def _is_gated(own_class: type[nn.Module]) -> bool:
+@functools.lru_cache(maxsize=256)
+def _is_gated(own_class: Any) -> bool:
     """Whether the source of a layer's forward pass is that of a gated one, and nothing else: a clamp of large numbers,
     as some architectures have, would not show in a trial."""
     try:
