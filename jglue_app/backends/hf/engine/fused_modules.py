@@ -71,17 +71,17 @@ def _kind(module: Any) -> type[FusedNorm] | type[_FusedGate] | None:
     if "RMSNorm" in type(module).__name__ and weight is not None and weight.dim() == 1 and can_pack(weight):
         return FusedNorm
     parts = [module._modules.get(name) for name in ("gate_proj", "up_proj", "down_proj")]
-    if all(type(part) is PackedLinear for part in parts) and _is_gated(type(module)):
+    if all(type(part) is PackedLinear for part in parts) and _is_gated(type(module).forward):
         return _FusedGate
     return None
 
 
 @functools.lru_cache(maxsize=256)
-def _is_gated(own_class: Any) -> bool:
-    """Whether the source of a layer's forward pass is that of a gated one, and nothing else: a clamp of large numbers,
+def _is_gated(forward: Any) -> bool:
+    """Whether the source of a forward pass is that of a gated one, and nothing else: a clamp of large numbers,
     as some architectures have, would not show in a trial."""
     try:
-        (function,) = ast.parse(textwrap.dedent(inspect.getsource(own_class.forward))).body
+        (function,) = ast.parse(textwrap.dedent(inspect.getsource(forward))).body
     except (AttributeError, OSError, SyntaxError, TypeError, ValueError):
         return False
     if not isinstance(function, ast.FunctionDef) or len(function.args.args) != 2:
