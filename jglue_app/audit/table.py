@@ -236,7 +236,11 @@ def _wide(folded: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[st
         if head in cells:
             raise DataError("{name} has two scores for {head}. Leave one of them out.", name=name[:80], head=head[:80])
         cells[head] = row[score]
-        if n is not None:
-            cells[f"{row[task]} n"] = row[n]
+        if n is not None and cells.setdefault(f"{row[task]} n", row[n]).strip() != row[n].strip():
+            raise DataError(
+                "{name} has two numbers of items for {task}. Give the metrics in tables of their own.",
+                name=name[:80],
+                task=row[task][:80],
+            )
     heads = list(dict.fromkeys(head for cells in wide.values() for head in cells))
     return ["model", *heads], [[name, *(cells.get(h, "") for h in heads)] for name, cells in wide.items()]

@@ -6,7 +6,8 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jglue_app.errors import DataError
@@ -112,7 +113,9 @@ def _markdown(line: str) -> list[str]:
 def _json(text: str) -> tuple[list[str], list[list[str]]]:
     """Objects as rows; the digits of numbers stay as they are written."""
     try:
-        objects = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        objects = json.loads(text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_object)
+    except DataError:
+        raise
     except (ValueError, RecursionError) as e:
         raise DataError("The table begins as JSON and is not valid JSON. Correct it, or give CSV.") from e
     if isinstance(objects, dict):
@@ -130,14 +133,27 @@ def _json(text: str) -> tuple[list[str], list[list[str]]]:
     return head, [[row.get(name, "") for name in head] for row in flat]
 
 
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which nothing stands twice: the last one alone would count."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise _twice(twice)
+    return values
+
+
+def _twice(name: str) -> DataError:
+    return DataError("{name!r} stands twice in one object of the table. Leave one of them.", name=name[:80])
+
+
 def _flat(row: Mapping[str, Any]) -> dict[str, str]:
     """`{"jnli": {"acc": 0.5}}` as `jnli acc`."""
     flat: dict[str, str] = {}
     for name, value in row.items():
-        if isinstance(value, dict):
-            flat |= {f"{name} {inner}": _text(v) for inner, v in value.items()}
-        else:
-            flat[str(name)] = _text(value)
+        inner = {f"{name} {key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        if twice := next((key for key in inner if key in flat), None):
+            raise _twice(twice)
+        flat |= {key: _text(v) for key, v in inner.items()}
     return flat
 
 

@@ -55,13 +55,16 @@ def read_table(text: str, name: str) -> Table:
     """Parse a table.
 
     Raises:
-        InputError: a line is not in the format.
+        InputError: a line is not in the format, or answers an item again.
     """
     table: dict[tuple[str | None, str], Mapping[str, Any]] = {}
     try:
         for where, row in json_lines(text):
             _check(row, where)
-            table[row.get("task"), str(row["item_id"])] = row
+            key = row.get("task"), str(row["item_id"])
+            if key in table:
+                raise ValueError(Message("{where}: the table has item {id!r} already", where=where, id=key[1]))
+            table[key] = row
     except (ValueError, OverflowError) as e:
         raise InputError(
             "{name}, {reason}. Each line is an object with 'item_id' and 'text'.", name=name, reason=messages.of(e)
@@ -80,6 +83,13 @@ def _check(row: Mapping[str, Any], where: str) -> None:
         raise ValueError(Message("{where}: 'seconds' must be a number", where=where))
     if scores is not None and not (isinstance(scores, list) and all(map(_finite, scores))):
         raise ValueError(Message("{where}: 'choice_logprobs' must be a list of finite numbers", where=where))
+    if any(score > 0 for score in scores or ()):
+        raise ValueError(
+            Message(
+                "{where}: 'choice_logprobs' must be natural logarithms of probabilities, none of which is above 0",
+                where=where,
+            )
+        )
 
 
 def _finite(value: object) -> bool:

@@ -76,13 +76,15 @@ def audit(
 
 
 def _columns(columns: Iterable[str]) -> dict[str, str]:
-    by_head = {}
+    by_head: dict[str, str] = {}
     for text in columns:
         what, equals, head = text.partition("=")
         if not equals or not what or not head:
             raise InputError(
                 "--column takes TASK[:METRIC[:N]]=HEAD, such as jnli:acc=JNLI, and not {text!r}.", text=text[:80]
             )
+        if head in by_head:
+            raise InputError("--column names {head!r} twice. Leave one of them.", head=head[:80])
         by_head[head] = what
     return by_head
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -73,6 +74,10 @@ def _check_names(known: Mapping[str, Option], found: Any, surface: Surface) -> N
                 task = entry if isinstance(entry, str) else entry[0]
                 if task not in TASKS:
                     raise request_errors.of_option(name, request_errors.unknown_task(task, surface))
+        counts = Counter(task for task, _ in value) if option.kind == "by task" else {}
+        if twice := next((task for task, count in counts.items() if count > 1), ""):
+            error = InputError("{name} has {task} twice. Leave one of them.", name=option.flag, task=twice)
+            raise request_errors.of_option(name, error)
 
 
 def check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: str) -> None:

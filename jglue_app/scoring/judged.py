@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.common import best_choice, is_right
 from jglue_app.scoring.protocols.judging import is_scored, with_label_version
-from jglue_app.scoring.types import Judgement
+from jglue_app.scoring.types import Judgement, Outcome
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, RunData
 
@@ -97,6 +97,22 @@ def verdict(row: ScoredItem) -> float | None:
 def is_correct(row: ScoredItem) -> bool | None:
     """Whether an answer counts in full by the protocol's first metric; None where there is no right and wrong."""
     return next(iter(row.judgement.scores.values())) == 1.0 if row.judgement.scores else None
+
+
+def compared_outcomes(a: ScoredItem, b: ScoredItem) -> tuple[Outcome, Outcome] | None:
+    """What became of an item in two runs, by one kind of evidence: where only one of them has a text, a text is not
+    held against a ranking, but both rankings are compared. None where one has none."""
+    if _has_text(a) == _has_text(b):
+        return a.judgement.outcome, b.judgement.outcome
+    choices = a.judgement.choice, b.judgement.choice
+    if None in choices:
+        return None
+    of_a, of_b = (is_right(a.item, choice) for choice in choices)
+    return "correct" if of_a else "wrong", "correct" if of_b else "wrong"
+
+
+def _has_text(row: ScoredItem) -> bool:
+    return row.record.output is not None and row.record.output.text is not None
 
 
 def knows_answer(row: ScoredItem) -> bool | None:

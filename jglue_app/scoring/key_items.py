@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from jglue_app.scoring.judged import SHAPELESS, Judged, ScoredItem, knows_answer
+from jglue_app.scoring.judged import SHAPELESS, Judged, ScoredItem, compared_outcomes, knows_answer
 from jglue_app.tasks import TASKS
 
 KINDS = ("knows", "only_right", "form", "unreadable", "wrong", "correct", "other")
@@ -99,9 +99,11 @@ def _kind(rows: Mapping[str, ScoredItem | None], know: Collection[str]) -> tuple
         side = max(knows, key=knows.__getitem__)
         return "knows", side if len(knows) == 1 else "", knows[side] + other_right
     # A side that has not answered is not wrong.
-    if paired and len(right) == 1 and all(outcomes[side] in ANSWERED for side in outcomes):
+    both = [row for row in rows.values() if row]
+    compared = (compared_outcomes(both[0], both[1]) if paired and len(both) == 2 else None) or ()
+    if all(outcome in ANSWERED for outcome in compared) and compared.count("correct") == 1:
         # A wrong answer that can be read shows more than an output that cannot.
-        return "only_right", right[0], float("wrong" in outcomes.values())
+        return "only_right", list(rows)[compared.index("correct")], float("wrong" in compared)
     for kind, of in (("form", ("wrong_form",)), ("unreadable", SHAPELESS)):
         sides = [side for side, outcome in outcomes.items() if outcome in of]
         if sides:

@@ -94,7 +94,7 @@ def task_report(
     scored = [r for r in rows if has_score(r, protocol)]
     choosing = [r for r in rows if protocol.lenient and r.judgement.choice is not None]
     answered = [r for r in rows if has_score(r, protocol) or (protocol.lenient and r.judgement.choice is not None)]
-    items = [r.item for r in answered]
+    decided, ranked_items = ([r.item for r in rows] for rows in (scored or choosing, choosing))
     imputed: dict[str, Estimate] = {}
     lenient = protocol.lenient and not data.spec.embeds
     if lenient and task.kind == "score" and scored:
@@ -113,8 +113,9 @@ def task_report(
         outcomes=dict(Counter(r.judgement.outcome for r in rows)),
         unreadable=sum(_is_unreadable(r) for r in scored),
         unreadable_lenient=sum(r.judgement.lenient.value is None for r in scored) if lenient else 0,
-        floors=constant_floors(protocol, task, items) if metrics else {},
-        default_floors=default_floors(protocol, task, items) if metrics else {},
+        floors=constant_floors(protocol, task, decided) if metrics else {},
+        choose_floors=constant_floors(protocol, task, ranked_items) if metrics and ranked_items != decided else {},
+        default_floors=default_floors(protocol, task, decided) if metrics else {},
         knows=None if task.name in protocol.ranked else _knows(task, rows),
         gain=_gain(protocol, task, rows),
         unscored="" if scored or choosing else _why_unscored(protocol, task, rows),

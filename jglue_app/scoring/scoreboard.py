@@ -72,7 +72,7 @@ def _task_rows(
                 a=left,
                 b=right,
                 difference=difference,
-                floor=either.floors.get(metric),
+                floor=either.floor(metric, reading),
                 default_floor=either.default_floors.get(metric) if reading == "strict" else None,
                 unreadable_a=_unreadable(a, reading),
                 unreadable_b=_unreadable(b, reading),

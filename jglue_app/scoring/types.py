@@ -128,8 +128,10 @@ class TaskReport:
     unreadable_lenient: int
     """Outputs without a lenient reading."""
     floors: Mapping[str, float]
-    """Metric → score of the best constant answer on these items (the majority class); no entry where a constant has
-    no score (a correlation) or none can be named (F1)."""
+    """Metric → score of the best constant answer (the majority class) on the items of `metrics`, or of `choose` if that
+    is all there is; no entry where a constant has no score (a correlation) or none can be named (F1)."""
+    choose_floors: Mapping[str, float] = field(default_factory=dict)
+    """The same on the items of `choose`, where both are there and are of other items; else empty. See `floor`."""
     default_floors: Mapping[str, float] = field(default_factory=dict)
     """Metric → score of a model that never gives a readable answer, where the protocol has a default for that."""
     knows: int | None = None
@@ -142,6 +144,10 @@ class TaskReport:
     unscored: str = ""
     """Why there are no metrics: `not_covered` (the protocol has no such subset), `no_logprobs`, `no_text` or
     `no_answers` (nothing was answered yet); empty when there are some."""
+
+    def floor(self, metric: str, reading: str = "strict") -> float | None:
+        """The score of the best constant answer on the items of a reading; None where there is none."""
+        return (self.choose_floors if reading == "choose" and self.choose_floors else self.floors).get(metric)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from jglue_app.results import surrogates
@@ -13,7 +13,7 @@ from jglue_app.runs.serialization import dumps
 from jglue_app.scoring import notices
 from jglue_app.scoring.judged import Judged, ScoredItem, is_correct, verdict
 from jglue_app.scoring.protocols import PROTOCOLS, get_protocol
-from jglue_app.scoring.protocols.common import is_cosine
+from jglue_app.scoring.protocols.common import is_cosine, is_right
 from jglue_app.scoring.rules import explain
 from jglue_app.scoring.scoreboard import OUTCOMES, score_rows
 from jglue_app.scoring.types import Comparison, Estimate, Report
@@ -161,6 +161,9 @@ def comparison_table(
 ) -> Table:
     """The items that both runs have a record of: both outputs, how each was parsed, and which is correct.
 
+    Right is what the chosen protocol scores; where no item has that in both runs, as of runs without texts under
+    `official`, the first choice of the ranking.
+
     Args:
         task: the subset.
         chosen: both runs' items, judged under the chosen protocol.
@@ -174,12 +177,12 @@ def comparison_table(
     head = ("item_id", "question", "gold", "a_raw", "b_raw", "a_parsed", "b_parsed", "a_correct", "b_correct")
     tail = ("who_is_right", "a_outcome", "b_outcome", "a_choice", "b_choice", "a_verdict", "b_verdict")
     with_marks = any(key[0] == task and key[1] in a and key[1] in b for of in marks for key in of)
+    pairs = {id_: (row, b[id_]) for id_, row in a.items() if id_ in b and row.item == b[id_].item}
+    scored = any(None not in map(is_correct, both) for both in pairs.values())
+    right = is_correct if scored else _is_ranked_right
     rows: list[list[Cell]] = []
-    for id_, row_a in a.items():
-        row_b = b.get(id_)
-        if row_b is None or row_a.item != row_b.item:
-            continue
-        both = (row_a, row_b)
+    for id_, both in pairs.items():
+        row_a = both[0]
         outputs = [row.record.output for row in both]
         judgements = [official_rows[task][id_].judgement for official_rows in official]
         rows.append(
@@ -189,8 +192,8 @@ def comparison_table(
                 _text(gold_text(row_a.item)),
                 *(_text(output.text) if output else None for output in outputs),
                 *(_text(row.judgement.strict.value) for row in both),
-                *(is_correct(row) for row in both),
-                winner(*both),
+                *(right(row) for row in both),
+                winner(*both, right),
                 *(judgement.outcome for judgement in judgements),
                 *(judgement.choice for judgement in judgements),
                 *(verdict(row) for row in both),
@@ -200,9 +203,18 @@ def comparison_table(
     return Table((*head, *tail, *(("a_marks", "a_note", "b_marks", "b_note") if with_marks else ())), rows)
 
 
-def winner(a: ScoredItem, b: ScoredItem) -> str | None:
+def _is_ranked_right(row: ScoredItem) -> bool | None:
+    """Whether the gold answer is ranked first; None where there is no ranking."""
+    return None if row.judgement.choice is None else is_right(row.item, row.judgement.choice)
+
+
+def winner(a: ScoredItem, b: ScoredItem, right: Callable[[ScoredItem], bool | None]) -> str | None:
     """`both`, `a`, `b` or `neither`; for similarities the one nearer to the gold value, or `equal`.
     None if one of them has no answer that can be scored: such an item is not in the paired test. None also for cosines.
+
+    Args:
+        a, b: an item as each run has answered it.
+        right: whether an answer is right, of an item that is no similarity; None where it is not known.
     """
     if any(row.judgement.outcome in UNANSWERED for row in (a, b)):
         return None
@@ -214,5 +226,7 @@ def winner(a: ScoredItem, b: ScoredItem) -> str | None:
         if distance_a is None or distance_b is None:
             return "neither" if distance_a is None and distance_b is None else "b" if distance_a is None else "a"
         return "equal" if distance_a == distance_b else "a" if distance_a < distance_b else "b"
-    correct = bool(is_correct(a)), bool(is_correct(b))
-    return {(True, True): "both", (True, False): "a", (False, True): "b"}.get(correct, "neither")
+    of_a, of_b = right(a), right(b)
+    if of_a is None or of_b is None:
+        return None
+    return {(True, True): "both", (True, False): "a", (False, True): "b", (False, False): "neither"}[of_a, of_b]

@@ -106,6 +106,7 @@ def test_a_leaderboard_is_explained_and_ranked(audit: Here, tmp_path: Path) -> N
         (["nowhere.csv"], "nowhere.csv: cannot be read"),
         (["nowhere.csv", "--score", "0.3"], "A file has its own scores"),
         (["nowhere.csv", "--column", "jnli"], "--column takes"),
+        (["nowhere.csv", "--column", "jnli=x", "--column", "jsts=x"], "--column names 'x' twice"),
     ],
 )
 def test_a_bad_request_is_one_sentence_and_exit_code_2(arguments: list[str], why: str, audit: Here) -> None:

@@ -144,6 +144,14 @@ def test_models_that_stand_twice_are_numbered_and_those_without_a_name_too() -> 
         ('model,JNLI\n"a,1\n', "not valid CSV"),
         ('[{"model": "a"', "not valid JSON"),
         ("[1, 2]", "list of objects"),
+        # Of two values under one name the last one alone would be compared.
+        ('{"a": {"JNLI": 0.5}, "b": {"JNLI": 0.6}, "a": {"JNLI": 0.9}}', "'a' stands twice"),
+        ('[{"model": "a", "JNLI": 0.5, "JNLI": 0.9}]', "'JNLI' stands twice"),
+        ('[{"model": "a", "jnli": {"acc": 0.5}, "jnli acc": 0.9}]', "'jnli acc' stands twice"),
+        (
+            "model,task,metric,score,n\na,JSTS,pearson,0.5,100\na,JSTS,spearman,0.6,1457\n",
+            "two numbers of items for JSTS",
+        ),
         ("model,JNLI\n" + "a,0.1\n" * (MAX_ROWS + 1), "at most 500"),
         ("model,JNLI\n" + "a,0.1\n" * 100_000, "more than 500 rows"),
         ("model,JNLI\n" + "a,0.1\n" * 1_000_000, "no leaderboard does"),

@@ -137,6 +137,10 @@ def test_seconds_slow_an_answer_down_and_a_request_to_stop_ends_the_wait(tmp_pat
         ('{"item_id": "1", "choice_logprobs": ["a"]}', "line 2: 'choice_logprobs'"),
         ('{"item_id": "1", "choice_logprobs": [NaN]}', "line 2: 'choice_logprobs'"),
         ('{"item_id": "1", "choice_logprobs": 5}', "line 2: 'choice_logprobs'"),
+        # Probabilities: they order the answers as their logarithms do, and give other distributions.
+        ('{"item_id": "1", "choice_logprobs": [0.7, 0.2, 0.1]}', "none of which is above 0"),
+        # The later one alone would answer.
+        ('{"item_id": 0, "text": "another"}', "line 2: the table has item '0' already"),
     ],
 )
 def test_a_line_that_is_not_in_the_format_is_refused_by_number(

@@ -173,6 +173,8 @@ def test_the_command_makes_the_same_runs(settings: Settings, monkeypatch: pytest
         ({"a": {"model": "x" * 600}}, "at most 500"),
         ({"a": {"model": "a\nb"}}, "no line ends"),
         ({"a": {"shots": 99}}, "from 0 to 16"),
+        ({"a": {"shots_by_task": "jsquad=2,jsquad=3"}}, "shots-by-task has jsquad twice"),
+        ({"a": {"repetition_penalty_by_task": (("jsts", 1.1), ("jsts", 1.2))}}, "has jsts twice"),
         ({"a": {"dtype": "int4"}}, "Unknown dtype"),
         ({"a": {"quantization": "2bit"}}, "Unknown quantization"),
         ({"data": "mine"}, "Unknown data"),

@@ -72,6 +72,15 @@ def test_a_ranking_that_shows_no_knowledge_makes_no_item_known() -> None:
     assert kinds(key_items(a, b, {"A": ["jnli"]})) == [("known", "knows", "A")]
 
 
+def test_a_text_and_a_ranking_alone_are_not_one_right_and_one_wrong_answer() -> None:
+    # B wrote nothing. It ranks entailment first, as A does in `ranked`; of `written` A has no ranking.
+    a = nli(written="中立", ranked=("中立", ENTAILMENT), other=("中立", NEUTRAL))
+    b = {"jnli": {id_: row(id_, None, ENTAILMENT) for id_ in a["jnli"]}}
+    found = {item.id: (item.kind, item.side) for item in key_items(a, b, {})}
+    assert found["other"] == ("only_right", "A")
+    assert "only_right" not in (found["written"][0], found["ranked"][0])
+
+
 def test_a_wrong_answer_that_can_be_read_is_shown_before_one_that_cannot() -> None:
     a, b = nli(mute="？", wrong="含意"), nli(mute="中立", wrong="中立")
     assert kinds(key_items(a, b, BOTH)) == [("wrong", "only_right", "B"), ("mute", "only_right", "B")]

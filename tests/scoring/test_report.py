@@ -13,6 +13,7 @@ from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import judge_run, only
 from jglue_app.scoring.notices import sentence
 from jglue_app.scoring.report import report_run
+from jglue_app.scoring.scoreboard import score_rows
 from jglue_app.scoring.types import Cost, Flips, TaskReport
 from jglue_app.types import (
     Decoding,
@@ -86,6 +87,23 @@ def test_errors_and_prompts_that_do_not_fit_are_counted_and_never_scored() -> No
     task = report_run(data).tasks["jnli"]
     assert (task.metrics["accuracy"].value, task.n, task.planned) == (1.0, 1, 7)
     assert task.outcomes == {"correct": 1, "error": 1, "overflow": 1}
+
+
+def test_a_floor_is_of_the_items_that_its_score_is_of() -> None:
+    # Two texts, one of each of two labels; three items more were ranked alone, all neutral.
+    ranked = ("neutral", output(None, (-3.0, -2.0, -1.0), "scored"))
+    data = nli(("entailment", output("含意", (-1.0, -2.0, -3.0))), ("neutral", output("含意")), *[ranked] * 3)
+    report = report_run(data)
+    task = report.tasks["jnli"]
+    assert (task.metrics["accuracy"].n, task.choose["accuracy"].n, task.n) == (2, 4, 5)
+    # Neutral are one of the two with a text, three of the four with a ranking, four of all.
+    assert task.floors == {"accuracy": 0.5}
+    floors = {row.reading: row.floor for row in score_rows(report)}
+    assert floors == {"strict": 0.5, "lenient": 0.5, "choose": 0.75}
+    # Of rankings alone it is theirs.
+    (row,) = score_rows(report_run(nli(ranked, ranked, ("entailment", output(None, (-3.0, -2.0, -1.0), "scored")))))
+    assert row.reading == "choose"
+    assert row.floor == pytest.approx(2 / 3)
 
 
 def test_log_likelihood_picks_the_most_likely_choice() -> None:

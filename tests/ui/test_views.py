@@ -260,6 +260,16 @@ def test_a_filter_keeps_the_items_it_names(which: str, ids: list[str]) -> None:
     assert [found["i"] for found in items.item_rows(A, B, "ja") if which in found["f"]] == ids
 
 
+def test_a_text_is_not_held_against_a_ranking() -> None:
+    a = {"rankings": ("？", RIGHT), "none": ("中立", None), "alike": ("？", RIGHT)}
+    b = {"rankings": (None, FIRST_IS_WRONG), "none": (None, FIRST_IS_WRONG), "alike": (None, RIGHT)}
+    left, right = ({"jnli": {id_: answered(id_, "neutral", *said) for id_, said in side.items()}} for side in (a, b))
+    rows = items.item_rows(left, right, "ja")
+    paired = {found["i"]: [name for name in found["f"] if name in items.PAIRED] for found in rows}
+    # What A wrote to the first cannot be read, and it ranks the right answer first; of the second it has no ranking.
+    assert paired == {"rankings": ["disagree", "only_a"], "none": [], "alike": []}
+
+
 def test_a_row_shows_question_gold_outputs_and_how_they_fell_out() -> None:
     rows = items.item_rows(A, B, "ja")
     assert rows[0] == {

@@ -9,8 +9,11 @@ import pytest
 from scipy import stats
 
 from jglue_app.api import compare
+from jglue_app.scoring.judged import judge_run
 from jglue_app.scoring.types import Difference
+from jglue_app.types import Decoding, Item, ModelSpec, Output, Prompt, PromptSpec, Record, RunData, RunSpec
 from jglue_app.wandb_sink.payload import comparison_id
+from jglue_app.wandb_sink.tables import comparison_table
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import (
     JNLI,
@@ -100,6 +103,42 @@ def test_spans_are_joined_item_by_item(board: Board) -> None:
     right_of = {id_: [span(id_, shift).removesuffix("。") in JSQUAD[id_] for shift in (0, 1)] for id_ in JSQUAD}
     assert [row["who_is_right"] for row in rows] == [names[a, b] for a, b in right_of.values()]
     assert set(names.values()) == {row["who_is_right"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        # Rankings alone: by the label that is ranked first, as the paired test goes. The last has none in B.
+        (((None,) * 4, (None,) * 4), ["both", "a", "b", None]),
+        # A text on one side only: by the rankings too.
+        ((("含意",) * 4, (None,) * 4), ["both", "a", "b", None]),
+        # One item with two texts: the others are in no paired test.
+        ((("矛盾", None, None, None), ("含意", None, None, None)), ["b", None, None, None]),
+    ],
+)
+def test_who_is_right_without_texts_is_by_the_ranking(
+    texts: tuple[tuple[str | None, ...], ...], expected: list[str | None]
+) -> None:
+    # The gold label is entailment. A ranks it first, first, second, first; B first, second, first, and not at all.
+    logprobs_of = (
+        ((-1.0, -2.0, -3.0), (-1.0, -2.0, -3.0), (-2.0, -1.0, -3.0), (-1.0, -2.0, -3.0)),
+        ((-1.0, -2.0, -3.0), (-2.0, -1.0, -3.0), (-1.0, -2.0, -3.0), None),
+    )
+    fields = {"sentence1": "犬が走る。", "sentence2": "動物が動く。"}
+    asked = {str(i): Item("jnli", str(i), fields, ("entailment",), LABELS) for i in range(4)}
+    runs = []
+    for of_run, said_of_run in zip(logprobs_of, texts, strict=True):
+        prompt = Prompt("jnli", "", "関係：", None, (), ("含意", "矛盾", "中立"), "", (), "")
+        outputs = [
+            Output(words, "scored" if words is None else "stop", 1, 1, 0.0, numbers)
+            for words, numbers in zip(said_of_run, of_run, strict=True)
+        ]
+        spec = RunSpec(ModelSpec("m"), ("jnli",), "sample-1", {}, PromptSpec(), "", Decoding("choose"), "1")
+        records = [Record(spec.spec_id, "jnli", id_, prompt, out) for id_, out in zip(asked, outputs, strict=True)]
+        runs.append(judge_run(RunData(spec, {"jnli": asked}, {"jnli": "sample"}, records), "official"))
+    found = comparison_table("jnli", (runs[0], runs[1]), (runs[0], runs[1]))
+    at = found.columns.index("who_is_right")
+    assert [row[at] for row in found.rows] == expected
 
 
 # --- statistics -----------------------------------------------------------------------------------------

@@ -197,7 +197,9 @@ def _details(source: RunSource, scores: SubsetScores) -> dict[str, str]:
         details["outcomes"] = json.dumps(dict(report.outcomes), sort_keys=True)
         details["unreadable"] = report.unreadable
         details |= {f"lenient_{name}": e.value for name, e in report.lenient.items() if e.value is not None}
-    details |= {f"floor_constant_{name}": value for name, value in report.floors.items()}
+    reading = "choose" if scores.secondary else "strict"
+    floors = {name: report.floor(name, reading) for name in report.floors}
+    details |= {f"floor_constant_{name}": value for name, value in floors.items() if value is not None}
     details |= {f"floor_default_{name}": value for name, value in report.default_floors.items()}
     return {name: str(value) for name, value in details.items()}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from jglue_app.prompts import thoughts
 from jglue_app.scoring.types import Judgement, Outcome, Parsed
+from jglue_app.tasks import TASKS
 from jglue_app.types import Item, Record, Task
 
 JSTS_TOLERANCE = 0.5
@@ -82,8 +83,10 @@ def judge_ranking(protocol: str, item: Item, record: Record, score: Callable[[st
 
 def is_cosine(record: Record) -> bool:
     """Whether an output is the cosine of two embeddings: a number that no model wrote, on a scale of its own."""
-    output = record.output
-    return output is not None and output.finish == "scored" and output.text is not None and not output.choice_logprobs
+    output, task = record.output, TASKS.get(record.task)
+    if output is None or task is None or task.kind != "score":  # Only similarities are embedded.
+        return False
+    return output.finish == "scored" and output.text is not None and not output.choice_logprobs
 
 
 def no_answer(protocol: str, outcome: Outcome, choice: str | None = None) -> Judgement:

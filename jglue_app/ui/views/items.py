@@ -9,7 +9,7 @@ from typing import Any
 from jglue_app.messages import word
 from jglue_app.prompts import thoughts
 from jglue_app.results.marks import NO_MARKS, SIGNS, ItemMarks, Marks
-from jglue_app.scoring.judged import ScoredItem, knows_answer
+from jglue_app.scoring.judged import ScoredItem, compared_outcomes, knows_answer
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_with_choice
 from jglue_app.types import Item, Source
@@ -232,10 +232,11 @@ def _gold_probability(row: ScoredItem | None) -> float:
 def matching_filters(x: ScoredItem | None, y: ScoredItem | None) -> list[str]:
     """The filters that match an item, from `FILTERS` without `all`."""
     outcomes = [row.judgement.outcome if row else None for row in (x, y)]
-    correct = [outcome == "correct" for outcome in outcomes]
-    both_answered = not any(outcome in UNANSWERED for outcome in outcomes)
+    compared = compared_outcomes(x, y) if x and y else None
+    both_answered = compared is not None and not any(outcome in UNANSWERED for outcome in compared)
+    correct = [outcome == "correct" for outcome in compared or ()]
     matches = {
-        "disagree": both_answered and outcomes[0] != outcomes[1],
+        "disagree": both_answered and compared is not None and compared[0] != compared[1],
         "only_a": both_answered and correct == [True, False],
         "only_b": both_answered and correct == [False, True],
         "knows": any(row is not None and bool(knows_answer(row)) for row in (x, y)),

@@ -11,7 +11,7 @@ import unicodedata
 from typing import get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jglue_app.scoring.protocols import PROTOCOLS
@@ -82,6 +82,7 @@ LOGPROB = st.floats() | st.sampled_from((0.0, -1.0, 1e308, -1e308, math.nan, mat
     finish=st.sampled_from(get_args(Finish)),
     logprobs=st.none() | st.lists(LOGPROB, max_size=6).map(tuple) | st.lists(st.floats(-99, 0), min_size=5).map(tuple),
 )
+@example(text="0", finish="scored", logprobs=None)  # A cosine, of similarities alone.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_output_is_judged(
     protocol: str, task: str, text: str | None, finish: Finish, logprobs: tuple[float, ...] | None
