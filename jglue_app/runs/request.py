@@ -149,7 +149,7 @@ class Side:
             title="Examples of single subsets",
             description="Number of solved examples of subsets that have another one, such as jsquad=2,jsts=3",
         ),
-        Traits(panel="Prompt", without="as the protocol has them", from_protocol=True),
+        Traits(panel="Prompt", without="as the protocol has them", from_protocol=True, cap=MAX_SHOTS),
     ] = ()
     repetition_penalty_by_task: Annotated[
         tuple[tuple[str, Penalty], ...],

@@ -94,5 +94,8 @@ def check_caps(known: Mapping[str, Option], found: Any, surface: Surface, side: 
             strange = not option.traits.multiline and any(ord(c) < 32 for c in value)
             if strange or len(value) > cap:
                 raise request_errors.refused(option, value, surface, side, capped=True)
+        elif option.kind == "by task":
+            if above := [number for _, number in value if number > cap]:
+                raise request_errors.refused(option, above[0], surface, side, capped=True)
         elif value > cap:
             raise request_errors.refused(option, value, surface, side, capped=True)

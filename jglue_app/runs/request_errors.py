@@ -30,6 +30,7 @@ CAPPED = {
     "model": mark("A model's name has at most {most} characters and no line ends. Give an id or a path."),
     "style": mark("A style's name has at most {most} characters."),
     "shots": mark("The number of examples is from 0 to {most}."),
+    "shots_by_task": mark("The number of examples is from 0 to {most}."),
     "limit": mark("The number of items is a whole number from 1 to {most:,}."),
     "max_thinking_tokens": mark("The thinking limit is a whole number from 0 to {most:,}."),
 }
@@ -100,7 +101,7 @@ def _refused(option: Option, value: Any, surface: Surface, side: str, *, capped:
     # Of a whole number beyond any float it cannot be asked whether it is finite.
     is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     is_whole = option.kind in ("integer", "by task") and is_number and option.name != "repetition_penalty_by_task"
-    if is_whole and abs(value) >= MAX_WHOLE and option.cap is None:
+    if is_whole and abs(value) >= MAX_WHOLE and (option.cap is None or option.kind == "by task"):
         return InputError("{name} takes a whole number of at most 18 digits.", name=option.flag)
     if surface == "link" and option.kind in ("integer", "number", "flag", "by task"):
         return _in_link(option, value, side)
