@@ -102,8 +102,8 @@ def one_after_other(
             needs = weights_of(plan), plan.spec.model.adapter, plan.spec.prompt.format
             if should_stop():
                 return
-            if needs in unusable:
-                failed[plan.spec.spec_id] = unusable[needs]
+            if (error := unusable.get(needs) or unusable.get(plan.spec.model)) is not None:
+                failed[plan.spec.spec_id] = error
                 continue
             store = RunStore.of(settings.runs_dir, plan.spec)
             before = spent_so_far(store) if left is not None else 0.0
@@ -115,9 +115,11 @@ def one_after_other(
                         return
             except JglueAppError as e:
                 failed[plan.spec.spec_id] = e
-                # A server was tried as long as its deadline says.
-                if isinstance(e, ModelError) or (isinstance(e, NetworkError) and plan.spec.model.backend in SERVERS):
+                if isinstance(e, ModelError):
                     unusable[needs] = e
+                elif isinstance(e, NetworkError) and plan.spec.model.backend in SERVERS:
+                    # It was tried as long as its deadline says, and is silent in any format.
+                    unusable[plan.spec.model] = e
                 message = Message("{run}: {message}", run=plan.spec.label, message=e.message)
                 yield Event("notice", plan.spec.label, message=message)
             left = None if left is None else max(0.0, left - (spent_so_far(store) - before))

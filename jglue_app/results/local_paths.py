@@ -18,16 +18,23 @@ from jglue_app.grid.members import StoredGrid
 from jglue_app.messages import Joined, Message
 from jglue_app.types import RunSpec
 
+_OWN_WORDS = ("system", "prefix")
+"""Values and factors that are texts of a prompt, which are no paths whatever they look like: `/no_think`."""
 _IN_TEXT = re.compile(
-    # From the root, the home folder, a drive or a share. Not within a word, an address or another path.
-    r"(?<![\w:/\\.~-])(?:~|[A-Za-z]:|\\)?[/\\](?:[^\s/\\'\"`<>|:,;()（）「」、。]+[/\\])+(?P<last>[^\s/\\'\"`<>|:,;()（）「」、。]*)"
+    # From the root, the home folder, a drive or a share. Not within a word, an address or another path, and not what a
+    # request went to.
+    r"(?<!GET )(?<!POST )(?<!PUT )(?<!DELETE )(?<!HEAD )(?<!PATCH )"
+    r"(?<![\w:/\\.~-])(?:~|[A-Za-z]:|\\)?[/\\]"
+    r"(?:[^\s/\\'\"`<>|:,;()（）「」、。]+[/\\])+(?P<last>[^\s/\\'\"`<>|:,;()（）「」、。]*)"
 )
 
 
 def is_local_path(text: str) -> bool:
     """Whether a text as a whole is a path that says where something is on this machine: no Hub id, and no name."""
     parts = re.split(r"[/\\]", text)
-    starts = text.startswith("~") or Path(text).is_absolute() or PureWindowsPath(text).drive != ""
+    # What follows the root directly tells nothing of this machine, and may be no path at all.
+    is_absolute = Path(text).is_absolute() and len([part for part in parts if part]) > 1
+    starts = text.startswith("~") or is_absolute or PureWindowsPath(text).drive != ""
     return len(parts) > 1 and "://" not in text and (starts or parts[0] in (".", ".."))
 
 
@@ -62,7 +69,7 @@ def _plain(value: object) -> object:
 def shareable_values(value: Any) -> Any:
     """Plain values, however nested, whose texts that are local paths are their last parts."""
     if isinstance(value, Mapping):
-        return {key: shareable_values(one) for key, one in value.items()}
+        return {key: one if key in _OWN_WORDS else shareable_values(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [shareable_values(one) for one in value]
     return _plain(value)
@@ -75,8 +82,8 @@ def folder_notice(spec: RunSpec) -> Message | None:
     if not found:
         return None
     return Message(
-        "The run's folder goes along as it is, since its id is made of it: it names {paths}. Everything else has the "
-        "last part alone.",
+        "The run's folder is sent unchanged, because its id is computed from it. It names {paths}; everywhere else "
+        "only the last part is sent.",
         paths=Joined(", ", found),
     )
 
@@ -91,7 +98,12 @@ def shareable_spec(spec: RunSpec) -> RunSpec:
 def shareable_grid(grid: StoredGrid) -> StoredGrid:
     """The same with levels that are local paths named by their last parts; where two of a factor would be called alike,
     each with a part of its checksum."""
-    names = {factor.name: _short_levels(factor.levels) for factor in grid.factors}
+    names = {
+        factor.name: {level: level for level in factor.levels}
+        if factor.name in _OWN_WORDS
+        else _short_levels(factor.levels)
+        for factor in grid.factors
+    }
 
     def short(factor: str, level: str | None) -> str | None:
         return None if level is None else names.get(factor, {}).get(level, last_part(level))

@@ -294,7 +294,9 @@ def _floors(name: str, reading: str, score: Estimate, report: TaskReport, protoc
     facts = {"metric": name, "value": _number(score.value), "protocol": protocol.name}
     if name in ("pearson", "spearman"):
         return [Notice("no_correlation", name, reading, facts)] if score.low <= 0 else []
-    default, constant = report.default_floors.get(name), report.floor(name, reading)
+    # What is taken for a text that cannot be read is no floor of a ranking.
+    default = report.default_floors.get(name) if reading == "strict" else None
+    constant = report.floor(name, reading)
     if default is not None and report.unreadable and score.low <= default <= score.high:
         facts |= {"floor": _number(default), "default": str(protocol.defaults[report.task])}
         return [Notice("on_floor_default", name, reading, facts)]

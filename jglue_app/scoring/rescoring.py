@@ -107,7 +107,8 @@ def _protocol(row: TaskReport) -> dict[str, Any]:
     out: dict[str, Any] = {
         "metrics": row.metrics,
         "unreadable": row.unreadable,
-        "floors": {"constant": row.floors, "default": row.default_floors},
+        "floors": {"constant": row.floors, "default": row.default_floors}
+        | ({"constant_choose": row.choose_floors} if row.choose_floors else {}),
         "outcomes": row.outcomes,
         "notices": _notices(row.notices),
     }

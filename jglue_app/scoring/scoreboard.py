@@ -55,14 +55,13 @@ def score_rows(a: Report, b: Report | None = None, comparison: Comparison | None
 def _task_rows(
     name: str, a: TaskReport | None, b: TaskReport | None, comparison: Comparison | None
 ) -> Iterator[ScoreRow]:
-    either = a or b
-    assert either is not None
     sources = tuple(dict.fromkeys(report.source for report in (a, b) if report))
     for metric in dict.fromkeys(m for report in (a, b) if report for m in (*report.metrics, *report.choose)):
         for reading in READINGS:
             left, right = _metrics(a, reading).get(metric), _metrics(b, reading).get(metric)
             if left is None and right is None:
                 continue
+            either = next(report for report in (a, b) if report and metric in _metrics(report, reading))
             difference = _differences(comparison, reading).get(name, {}).get(metric)
             yield ScoreRow(
                 task=name,

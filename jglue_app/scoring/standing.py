@@ -74,14 +74,15 @@ def standings(report: Report, readings: Mapping[str, str] | None = None) -> dict
         if estimate.value is None:
             continue
         kind = floor_of(task, metric, reading)
-        floors = task.default_floors if kind == "on_floor_default" else task.floors
+        meant = reading or ("strict" if task.metrics else "choose")
+        floor = task.default_floors.get(metric) if kind == "on_floor_default" else task.floor(metric, meant)
         out[name] = Standing(
             name,
             "ranking" if ranked else _what(task, report.protocol),
             estimate,
             estimate.value,
             kind,
-            floors.get(metric),
+            floor,
         )
     return out
 
@@ -126,7 +127,7 @@ def knowing(report: Report) -> list[str]:
         name
         for name, task in report.tasks.items()
         for metric, ranked in list(task.choose.items())[:1]
-        if ranked.n >= MIN_PAIRED and ranked.low is not None and ranked.low > task.floors.get(metric, 0.0)
+        if ranked.n >= MIN_PAIRED and ranked.low is not None and ranked.low > (task.floor(metric, "choose") or 0.0)
     ]
 
 

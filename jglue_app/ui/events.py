@@ -33,7 +33,7 @@ AS_TYPED: dict[str, Any] = {**LATEST, "queue": False}
 """Options of an event that comes with every change of a form; only the last one has to be answered."""
 
 
-def offer(choices: Sequence[Any], chosen: Any, value: Any) -> dict[str, Any]:
+def dropdown_update(choices: Sequence[Any], chosen: Any, value: Any) -> dict[str, Any]:
     """New choices of a list; what is chosen is set only if it has to be another.
 
     A visitor may have chosen something else by the time an answer arrives; set again, the old choice would take its

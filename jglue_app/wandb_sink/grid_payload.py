@@ -83,8 +83,8 @@ def grid_payload(grid: StoredGrid, table: EffectTable) -> Payload:
     config = {
         "protocol": table.protocol,
         "created": grid.created,
-        # The id of a run that could not be made may be another once its server answers.
-        "members": [run_id(member.run) for member in grid.runs if member.begun or member.failed is None],
+        # The id of a run that was not begun may be another once its server answers.
+        "members": [run_id(member.run) for member in grid.runs if member.begun],
         FACTORS: {factor.name: list(factor.levels) for factor in grid.factors},
     }
     tables = {

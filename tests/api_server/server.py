@@ -29,22 +29,22 @@ class _Flight:
 
     now: int = 0
     most: int = 0
-    lock: threading.Condition = field(default_factory=threading.Condition)
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     def enter(self) -> int:
-        with self.lock:
+        with self.changed:
             self.now += 1
             self.most = max(self.most, self.now)
-            self.lock.notify_all()
+            self.changed.notify_all()
             return self.now
 
     def gather(self, number: int) -> None:
         """Wait until so many have been in flight at once."""
-        with self.lock:
-            self.lock.wait_for(lambda: self.most >= number, 60)
+        with self.changed:
+            self.changed.wait_for(lambda: self.most >= number, 60)
 
     def leave(self) -> None:
-        with self.lock:
+        with self.changed:
             self.now -= 1
 
 

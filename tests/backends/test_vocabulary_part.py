@@ -203,7 +203,7 @@ def test_memory_of_a_mapped_tensor_is_let_go_of_and_comes_back_from_the_file(tmp
     assert (float(tensors["one"].sum()), float(tensors["two"].sum())) == total
 
 
-def test_memory_that_is_no_files_is_kept(tmp_path: Path) -> None:
+def test_memory_that_is_no_files_is_kept() -> None:
     numbers = torch.arange(2**16, dtype=torch.float32)
     files = MappedFiles()
     assert files.release(numbers) == files.release(numbers[::2]) == 0

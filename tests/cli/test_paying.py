@@ -107,13 +107,17 @@ def test_a_comparison_shows_what_both_sides_cost(here: Callable[..., Told]) -> N
 
 @pytest.mark.parametrize("budget", ["inf", "nan", "-1", "1,5"])
 def test_a_budget_is_read_alike_by_every_command(
-    here: Callable[..., Told], budget: str, monkeypatch: pytest.MonkeyPatch
+    here: Callable[..., Told], budget: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sweep_backend(monkeypatch)
+    grid = tmp_path / "small.toml"
+    grid.write_text(
+        "[run]\nmodel = 'gemma-3-270m'\ndata = 'sample'\ntasks = ['jnli']\nlimit = 1\n[factors]\nshots = [0, 1]\n",
+        "utf-8",
+    )
     commands = (RUN, SWEEP, ("show-prompt", "--model", MODEL, "--next", "1"), ("embed", "--data", "sample"), ("grid",))
-    told = [here(*command, "--budget", budget, *(("x.toml",) if command == ("grid",) else ())) for command in commands]
-    # A grid reads its file first.
-    sentences = [" ".join(one.err.replace("│", "").split()).partition("error: ")[2] or "usage" for one in told[:-1]]
+    told = [here(*command, "--budget", budget, *((str(grid),) if command == ("grid",) else ())) for command in commands]
+    sentences = [" ".join(one.err.replace("│", "").split()).partition("error: ")[2] or "usage" for one in told]
     assert {one.code for one in told} == {2} and SENT == []
     assert len(set(sentences)) == 1
     assert "takes a" in sentences[0] or all("--budget takes a number, not '1,5'." in one.err for one in told)

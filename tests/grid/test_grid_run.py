@@ -270,7 +270,7 @@ def test_a_silent_server_is_named_once_and_stops_no_other_run(
         monkeypatch.setenv("JGLUE_ENDPOINTS", str(with_endpoints(settings, own=entry).endpoints_file))
         text = grid.read_text("utf-8").replace(str(grid.parent / "bad.jsonl"), "own:tiny").partition("style")[0]
         grid.write_text(text.replace("'both'", "'generate'").replace("limit = 6", "limit = 1"), "utf-8")
-        grid.write_text(grid.read_text("utf-8") + "style = ['ja-labels', 'en-labels']\n", "utf-8")
+        grid.write_text(grid.read_text("utf-8") + "format = ['plain', 'alpaca']\n", "utf-8")
         server.down()
         told = here(grid)
         assert told.code == 6

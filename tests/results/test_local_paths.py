@@ -38,6 +38,10 @@ from jglue_app.wandb_sink.grid_payload import grid_payload
         ("gpus:llm-jp/llm-jp-3-13b", "gpus:llm-jp/llm-jp-3-13b"),
         ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
         ("none", "none"),
+        # Words of a prompt, and what stands right below the root.
+        ("/no_think", "/no_think"),
+        ("/", "/"),
+        ("/model", "/model"),
         ("…", "…"),
     ],
 )
@@ -55,6 +59,10 @@ def test_a_sentence_loses_the_folders_of_its_values_and_of_plain_texts() -> None
     assert shareable("No space left: '/home/ann/runs/x.jsonl', 3/4 done; see https://a.example/b/c or 和/洋/中.") == (
         "No space left: 'x.jsonl', 3/4 done; see https://a.example/b/c or 和/洋/中."
     )
+    assert shareable("POST /v1/chat/completions gave 404") == "POST /v1/chat/completions gave 404"
+    assert shareable_values({"prompt": {"system": "/a/b/c", "style": "/a/b/c"}}) == {
+        "prompt": {"system": "/a/b/c", "style": "c"}
+    }
     worded = Message.worded("1 file of {path}", "{n} files of {path}", {"n": 1, "path": "/home/ann/x"})
     assert shareable(worded) == "1 file of x"
 
@@ -89,5 +97,5 @@ def test_what_is_sent_of_a_run_names_a_model_by_its_last_part_and_its_folder_is_
     shared = shareable_spec(spec)
     assert (shared.model.id, shared.model.adapter, shared.prompt.style) == ("llm", "lora", "mine.toml")
     notice = folder_notice(spec)
-    assert notice is not None and "it names /home/ann/llm, /home/ann/lora, ./mine.toml." in notice
+    assert notice is not None and "It names /home/ann/llm, /home/ann/lora, ./mine.toml;" in notice
     assert folder_notice(shared) is None

@@ -10,7 +10,7 @@ import pytest
 
 from jglue_app.backends.openai_api import client as client_module
 from jglue_app.backends.pool import ModelPool
-from jglue_app.cluster.jobs import Answer, Job, Load, Prepare, Prepared, Records, Reply
+from jglue_app.cluster.jobs import Answer, Job, Load, Prepare, Records, Reply, SubsetPrompts
 from jglue_app.cluster.serving import serve
 from jglue_app.errors import ModelError
 from jglue_app.runs import server_checks
@@ -175,7 +175,7 @@ def test_a_worker_of_a_cluster_gives_back_errors_for_a_batch_in_which_weights_we
 
     given(Load(plan.spec.model, settings, own_folders=False, device="cpu", needs_template=False))
     (prepared,) = given(Prepare.of(plan, "jnli", tuple(plan.items["jnli"])))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, SubsetPrompts)
     kinds = []
     for _ in range(2):
         replies = given(Answer(plan.spec, "jnli", prepared.prompts, prepared.limits))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jglue_app.scoring.parsing import Readings, read_choice, read_score, read_span
@@ -839,6 +839,7 @@ def test_any_text_has_two_readings_that_hold_together(read: Reader, text: str) -
 
 
 @every_reader
+@example(text="0の")
 @given(text=ANY_TEXT | LIKELY_TEXT)
 def test_white_space_around_an_output_changes_nothing_but_positions(read: Reader, text: str) -> None:
     plain, padded = read(text), read(f"\n {text}\u3000\n")

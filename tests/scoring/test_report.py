@@ -14,6 +14,7 @@ from jglue_app.scoring.judged import judge_run, only
 from jglue_app.scoring.notices import sentence
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.scoreboard import score_rows
+from jglue_app.scoring.standing import knowing, standings
 from jglue_app.scoring.types import Cost, Flips, TaskReport
 from jglue_app.types import (
     Decoding,
@@ -104,6 +105,18 @@ def test_a_floor_is_of_the_items_that_its_score_is_of() -> None:
     (row,) = score_rows(report_run(nli(ranked, ranked, ("entailment", output(None, (-3.0, -2.0, -1.0), "scored")))))
     assert row.reading == "choose"
     assert row.floor == pytest.approx(2 / 3)
+
+
+def test_a_ranking_of_other_items_than_the_texts_is_held_against_its_own_floor() -> None:
+    # Ten texts of either label, read and right; eighty items more are ranked alone, all neutral, by a model that always
+    # puts neutral first.
+    always = (-3.0, -2.0, -1.0)
+    texts = [("entailment", output("含意", always)), ("neutral", output("中立", always))] * 10
+    report = report_run(nli(*texts, *[("neutral", output(None, always, "scored"))] * 80))
+    (standing,) = standings(report, {"jnli": "choose"}).values()
+    assert (standing.value, standing.floor, standing.floor_value) == (0.9, "on_floor_constant", 0.9)
+    assert standings(report)["jnli"].floor_value == 0.5
+    assert knowing(report) == []
 
 
 def test_log_likelihood_picks_the_most_likely_choice() -> None:

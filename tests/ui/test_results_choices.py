@@ -10,7 +10,7 @@ import pytest
 from gradio.components import Component
 
 from jglue_app.settings import Settings
-from jglue_app.ui.events import offer
+from jglue_app.ui.events import dropdown_update
 from jglue_app.ui.state import AppState
 from jglue_app.ui.tabs import results
 from tests.ui.event_loops import run_in_thread
@@ -59,6 +59,6 @@ def test_what_is_chosen_is_not_chosen_again(tab: results.ResultsTab) -> None:
 
 
 def test_a_choice_that_has_to_be_another_is_set() -> None:
-    assert offer(["x", "y"], "x", "x") == gr.update(choices=["x", "y"])
-    assert offer(["x", "y"], "z", "x") == gr.update(choices=["x", "y"], value="x")
-    assert offer([], "z", None) == gr.update(choices=[], value=None)
+    assert dropdown_update(["x", "y"], "x", "x") == gr.update(choices=["x", "y"])
+    assert dropdown_update(["x", "y"], "z", "x") == gr.update(choices=["x", "y"], value="x")
+    assert dropdown_update([], "z", None) == gr.update(choices=[], value=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +34,7 @@ SCORES = [0.5, 0.7, 0.5, 0.7]
 
 
 def stored(runs: list[str], levels: list[dict[str, Any]]) -> StoredGrid:
-    members = tuple(Member(run, level) for run, level in zip(runs, levels, strict=True))
+    members = tuple(Member(run, level, begun=True) for run, level in zip(runs, levels, strict=True))
     return StoredGrid(
         1, "wordings v1.2", "2026-01-01T00:00:00+00:00", "official", FACTORS, ({"jnli": ("1",)},), members
     )
@@ -87,6 +87,16 @@ def test_a_grid_does_not_replace_the_tables_of_another_one_of_its_name_unless_it
     for config in ({"members": ["jglue-r1"]}, {"members": "some"}, {}):
         reject_other_grid(SimpleNamespace(config=config), payload, {})
     reject_other_grid(None, payload, {})
+
+
+def test_a_stopped_grid_that_goes_on_meets_itself_whatever_becomes_of_its_runs() -> None:
+    grid = stored(["r1", "r2", "r3", "r4"], LEVELS)
+    # Two were begun when it was stopped; then a server fell silent, and the ids of its runs are not known.
+    stopped = replace(grid, runs=(*grid.runs[:2], *(replace(run, begun=False) for run in grid.runs[2:])))
+    failed = replace(grid.runs[3], run="r4-of-a-silent-server", begun=False, failed=Message("x"))
+    later = grid_payload(replace(grid, runs=(*grid.runs[:3], failed)), effects())
+    reject_other_grid(SimpleNamespace(config=dict(grid_payload(stopped, effects()).config)), later, {})
+    assert later.config["members"] == ["jglue-r1", "jglue-r2", "jglue-r3"]
 
 
 def test_a_push_after_an_offline_copy_brings_the_tags_of_all_that_the_run_belongs_to() -> None:

@@ -16,7 +16,7 @@ from jglue_app.messages import Message, say
 from jglue_app.results.grid_effects import effect_table
 from jglue_app.ui import views
 from jglue_app.ui.controls import pane
-from jglue_app.ui.events import PRIVATE, Updates, Values, offer
+from jglue_app.ui.events import PRIVATE, Updates, Values, dropdown_update
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.effects import effects_view
@@ -51,7 +51,7 @@ class GridPanel:
         value = chosen if chosen in names else next(iter(names), None)
         return {
             self.section: gr.update(visible=bool(names), label=say(TITLE, lang)),
-            self.grid: {**offer(names, chosen, value), "label": say(CHOICE, lang)},
+            self.grid: {**dropdown_update(names, chosen, value), "label": say(CHOICE, lang)},
             self.show: gr.update(value=say(SHOW, lang)),
         }
 

@@ -19,7 +19,7 @@ from jglue_app.tasks import TASKS
 from jglue_app.types import Notice
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import PRIVATE, Updates, Values, offer
+from jglue_app.ui.events import PRIVATE, Updates, Values, dropdown_update
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.run_files import import_run
 from jglue_app.ui.state import AppState
@@ -96,7 +96,7 @@ class ManageControls:
         """
         choices = [(run_label(run, name, lang), name) for name, run in runs.items()]
         value = chosen if chosen in runs else first or next(iter(runs), None)
-        return {self.run: offer(choices, chosen, value)}
+        return {self.run: dropdown_update(choices, chosen, value)}
 
     def show_name(self, request: gr.Request, name: str | None) -> Updates:
         """What the chosen run is called."""

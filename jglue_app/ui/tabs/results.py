@@ -18,7 +18,7 @@ from jglue_app.tasks import DEFAULT_TASKS, TASKS
 from jglue_app.ui import controls, views
 from jglue_app.ui.address import Address
 from jglue_app.ui.controls import T, pane
-from jglue_app.ui.events import AS_TYPED, LATEST, PRIVATE, Updates, Values, changes_of, offer
+from jglue_app.ui.events import AS_TYPED, LATEST, PRIVATE, Updates, Values, changes_of, dropdown_update
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.static_report import ReportRequest
@@ -164,8 +164,8 @@ class ResultsTab:
             self.figures: views.render(
                 "pictures", pictures(pictured, shown.tasks, lang, labels_of(of_kind, lang)), lang
             ),
-            self.a: offer(choices, values[self.a], a),
-            self.b: offer(choices, values[self.b], b),
+            self.a: dropdown_update(choices, values[self.a], a),
+            self.b: dropdown_update(choices, values[self.b], b),
             **self.matrix.update(owner, values, of_kind, shown.tasks, protocol, lang),
             **self.slices.offer(choices, values, lang),
             **self.grids.offer(values[self.grids.grid], lang),

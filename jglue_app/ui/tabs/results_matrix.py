@@ -16,7 +16,7 @@ from jglue_app.results.library import StoredRun
 from jglue_app.scoring.leaderboard import run_scores
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import Updates, Values, offer
+from jglue_app.ui.events import Updates, Values, dropdown_update
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.matrix import item_matrix, score_matrix
 from jglue_app.ui.views.ranking import run_label
@@ -86,8 +86,10 @@ class MatrixControls:
         missing = [name[:100] for name in wanted if name not in runs]
         gone = word("matrix_gone", lang).format(names_in(missing, lang))
         updates: Updates = {
-            self.runs: offer([(run_label(run, name, lang), name) for name, run in runs.items()], wanted, chosen),
-            self.baseline: offer([(labels[name], name) for name in chosen], values[self.baseline], baseline),
+            self.runs: dropdown_update(
+                [(run_label(run, name, lang), name) for name, run in runs.items()], wanted, chosen
+            ),
+            self.baseline: dropdown_update([(labels[name], name) for name in chosen], values[self.baseline], baseline),
             # It stays until other runs are chosen: a page that is opened draws the tab more than once.
             **({self.gone: views.note(gone)} if missing else {}),
         }

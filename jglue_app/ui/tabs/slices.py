@@ -14,7 +14,7 @@ from jglue_app.scoring.slices import slices
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane, paragraph
-from jglue_app.ui.events import PRIVATE, Updates, Values, offer
+from jglue_app.ui.events import PRIVATE, Updates, Values, dropdown_update
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views.calibration import calibration_view
@@ -46,8 +46,8 @@ class SliceControls:
         against = values[self.against] if values[self.against] in names else ""
         none = (word("slice_alone", lang), "")
         return {
-            self.run: offer(choices, values[self.run], run),
-            self.against: offer([none, *choices], values[self.against], against),
+            self.run: dropdown_update(choices, values[self.run], run),
+            self.against: dropdown_update([none, *choices], values[self.against], against),
         }
 
 

@@ -182,7 +182,7 @@ class ReferenceModel:
         with (
             torch.inference_mode(),
             # In this order: weights of the part are in float32 already.
-            self.part.scored(dtype) if part else nullcontext(),
+            self.part.replace_head(dtype) if part else nullcontext(),
             self._float32_weights if self.in_float32 else nullcontext(),
         ):
             yield

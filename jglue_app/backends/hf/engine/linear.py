@@ -6,6 +6,7 @@ the processor does not support the dtype, layers stay as they are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -144,6 +145,7 @@ def pack_layers(model: Any) -> None:
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
             uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    places = Counter(parameter.data_ptr() for parameter in model.parameters() if parameter.layout == torch.strided)
     for name, module in list(model.named_modules()):
         if (
             module is not head
@@ -153,7 +155,8 @@ def pack_layers(model: Any) -> None:
             and can_pack(module.weight)
         ):
             model.set_submodule(name, PackedLinear(module))
-            files.release(module.weight.detach())
+            if places[module.weight.data_ptr()] == 1:
+                files.release(module.weight.detach())
 
 
 def can_pack(weight: torch.Tensor) -> bool:

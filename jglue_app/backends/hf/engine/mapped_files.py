@@ -26,7 +26,7 @@ class MappedFiles:
 
     def release(self, tensor: torch.Tensor) -> int:
         """Let go of the memory of a tensor that nothing reads any more, if it is a file's: should anybody read it, it
-        comes from the file again.
+        comes from the file again, without what was changed in place.
 
         Returns:
             Bytes that were let go of, in whole pages.

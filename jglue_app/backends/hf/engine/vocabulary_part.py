@@ -63,7 +63,7 @@ class VocabularyPart:
         return self._kept[dtype]
 
     @contextmanager
-    def scored(self, dtype: torch.dtype) -> Iterator[None]:
+    def replace_head(self, dtype: torch.dtype) -> Iterator[None]:
         """Meanwhile the model scores the part alone, with weights of this dtype."""
         if self._head is None:
             yield
@@ -71,9 +71,9 @@ class VocabularyPart:
         table = self._head._parameters
         before = dict(table)
         weight, bias = self.weights(dtype)
-        table["weight"] = nn.Parameter(weight, requires_grad=False)
-        table["bias"] = None if bias is None else nn.Parameter(bias, requires_grad=False)
         try:
+            table["weight"] = nn.Parameter(weight, requires_grad=False)
+            table["bias"] = None if bias is None else nn.Parameter(bias, requires_grad=False)
             yield
         finally:
             table.update(before)
