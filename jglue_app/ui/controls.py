@@ -122,7 +122,7 @@ def questions(
     """
     values = run_values(replace(RunRequest(), limit=limit)) | {"data": data}
     shown = {name: option for name, option in options(RunRequest).items() if name != "limit" or limit is not None}
-    return RunControls(*_components(settings, t, shown, values, prefix))
+    return RunControls(*_components(settings, t, shown, values, prefix, "run"))
 
 
 def side(
@@ -134,19 +134,20 @@ def side(
     known = options(Side)
     model = model_box(settings, f"{prefix}-model", values["model"], same=SAME if same else "", device=device)
     others = {name: option for name, option in known.items() if name != "model"}
-    components, advanced = _components(settings, t, others, values, f"{prefix}-")
+    components, advanced = _components(settings, t, others, values, f"{prefix}-", "side")
     # The browser keeps it: what a page is opened with is no part of a session yet.
     chosen = gr.Checkbox(False, visible=False)
     return SideControls("b" if same else "a", {"model": model, **components}, advanced, chosen)
 
 
 def _components(
-    settings: Settings, t: T, known: Mapping[str, Option], values: Mapping[str, Any], prefix: str
+    settings: Settings, t: T, known: Mapping[str, Option], values: Mapping[str, Any], prefix: str, part: str
 ) -> tuple[dict[str, Component], gr.Accordion]:
-    """Name → component, and the accordion around those that are not basic."""
+    """Name → component, and the accordion around those that are not basic, whose title says what is in it."""
     basic, advanced = ([option for option in known.values() if (option.name in BASIC) is own] for own in (True, False))
     found = {option.name: _component(settings, t, option, values[option.name], prefix) for option in basic}
-    with gr.Accordion(t("advanced"), open=False, elem_classes="jg-advanced") as group:
+    title = t(f"advanced_{part}_public" if settings.public else f"advanced_{part}")
+    with gr.Accordion(title, open=False, elem_classes="jg-advanced") as group:
         more = {option.name: _component(settings, t, option, values[option.name], prefix) for option in advanced}
     return found | more, group
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from string import Formatter
 
 import pytest
 from babel.messages.pofile import read_po
 
-from jglue_app.messages import FOLDER, listed, table
+from jglue_app.messages import FOLDER, listed, table, word
 from jglue_app.messages.labels import LABELS
 from jglue_app.prompts.styles import load_style, style_names
+from jglue_app.results.library import StoredRun
+from jglue_app.results.run_label import flat, setting_name
 from jglue_app.scoring.metric_names import METRIC_NAMES, metric_list
 from jglue_app.tasks import TASKS
+from jglue_app.types import Decoding, ModelSpec, PromptSpec, RunSpec
 from jglue_app.ui.views.metrics import metric_name, metric_names
-from jglue_app.ui.views.run_labels import run_label_text
+from jglue_app.ui.views.run_labels import labels_of, run_label_text, setting_text
 
 QUOTED = re.compile(r"`[^`]*`|\{\{.*?\}\}|--[a-z-]+")
 """What a sentence quotes: commands, JSON, options."""
@@ -140,3 +145,49 @@ def test_the_english_of_a_metric_stands_behind_it_once() -> None:
 def test_the_label_of_a_run_is_said_in_japanese(label: str, japanese: str) -> None:
     assert run_label_text(label, "ja") == japanese
     assert run_label_text(label, "en") == label.replace('"文: "', "“文: ”")
+
+
+def test_what_tells_runs_of_one_label_apart_is_said_in_japanese() -> None:
+    def run(name: str, called: str = "m · 3-shot", **spec: object) -> StoredRun:
+        return StoredRun(name, Path(), called, "", 1, 1, spec, {}, made_as="m · 3-shot")
+
+    one = run("a", seed=0, prompt={"shot_seed": 0, "shot_selection": "balanced"}, code_version="1", limit=None)
+    two = run("b", seed=1, prompt={"shot_seed": 2, "shot_selection": "random"}, code_version="2", limit=20)
+    assert labels_of({"a": one, "b": two}, "ja") == {
+        "a": "m · 例題 3 個 · 問題選びのシード 0、例題選びのシード 0、例題の選び方 全問共通（答えが偏らないように）"
+        "、版 1",
+        "b": "m · 例題 3 個 · 問題選びのシード 1、例題選びのシード 2、例題の選び方 問題ごとに無作為、版 2 …",
+    }
+    assert labels_of({"a": one}, "ja") == {"a": "m · 例題 3 個"}
+    assert labels_of({"a": one, "b": two}, "en")["b"].startswith(
+        "m · 3-shot · seed 1, shot seed 2, shot selection random"
+    )
+    flags = {name: run(name, model={"allow_bin": name == "a"}) for name in "ab"}
+    assert labels_of(flags, "ja")["a"] == "m · 例題 3 個 · safetensors のないモデルで .bin の重みを読む あり"
+    given = {name: run(name, "0-shot", seed=seed) for seed, name in enumerate("ab")}
+    assert labels_of(given, "ja")["b"] == "0-shot · 問題選びのシード 1"
+
+
+def test_every_setting_that_may_tell_runs_apart_has_a_japanese_name() -> None:
+    spec = RunSpec(ModelSpec("m"), ("jnli",), "sample-1", {"jnli/valid": "0"}, PromptSpec(), "0", Decoding(), "1")
+    names = {setting_name(path) for path, _ in flat(asdict(spec))}
+    assert [name for name in names if not re.search(f"[{JAPANESE}]", setting_text(name, "1", "ja"))] == []
+
+
+def test_a_button_that_opens_a_tab_calls_it_as_the_tab_is_called() -> None:
+    for lang in ("ja", "en"):
+        assert word("tab_lab", lang).casefold() in word("open_in_lab", lang).casefold()
+        assert word("tab_compare", lang) in word("matrix_pair", lang)
+        assert word("tab_compare", lang) in word("open_items", lang)
+
+
+def test_groups_of_options_are_called_after_what_is_in_them() -> None:
+    for lang in ("ja", "en"):
+        for kind in ("", "_public"):
+            titles = [word(f"advanced_{part}{kind}", lang) for part in ("run", "side")]
+            assert len(set(titles)) == 2
+        for part in ("run", "side"):
+            assert word(f"advanced_{part}", lang).startswith(word(f"advanced_{part}_public", lang))
+    assert word("option_split", "ja") in word("advanced_run_public", "ja")
+    assert word("option_shot_selection", "ja") in word("advanced_side_public", "ja")
+    assert word("option_system", "ja") in word("advanced_side_public", "ja")

@@ -11,7 +11,7 @@ import pytest
 
 from jglue_app.errors import InputError, StoreError
 from jglue_app.results import archive, exporters, table_files
-from jglue_app.results.library import Library
+from jglue_app.results.library import Library, StoredRun
 from jglue_app.results.run_label import distinct_labels
 from jglue_app.results.run_name import UNNAMED, RunName, checked, read_name, write_name
 from jglue_app.runs.store import RunStore
@@ -131,6 +131,25 @@ def test_runs_of_one_label_say_in_what_they_differ(tmp_path: Path) -> None:
     write_name(library.runs_dir / "run-1", "別名")
     named = {run.name: run for run in library.all()}
     assert distinct_labels(named) == {"run-0": label, "run-1": "別名"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "differences"),
+    [
+        (("/models/a/good.jsonl", "/models/b/good.jsonl"), ("id a/…", "id b/…")),
+        (("rinna/good", "good"), ("id rinna/…", "id good")),
+        # The folders have one name too: the files tell the models apart.
+        (("/a/m/good", "/b/m/good"), ("model files 0000", "model files 1111")),
+    ],
+)
+def test_models_of_one_name_say_where_they_are(ids: tuple[str, str], differences: tuple[str, str]) -> None:
+    runs = {
+        f"run-{i}": StoredRun(
+            f"run-{i}", Path(), "good", "", 1, 1, {"model": {"id": id_, "files_sha256": 4 * f"{i}"}}, {}
+        )
+        for i, id_ in enumerate(ids)
+    }
+    assert list(distinct_labels(runs).values()) == [f"good · {difference}" for difference in differences]
 
 
 def test_both_of_two_changes_at_the_same_time_are_kept(run: Path) -> None:

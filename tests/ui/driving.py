@@ -10,6 +10,13 @@ from playwright.sync_api import TimeoutError as Late
 DONE = {"ja": "終わりました", "en": "Done"}
 LOOK_MS = 100
 """How often the browser looks whether what is waited for is there; at every frame, it would draw all the while."""
+SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value);
+  }).observe({ type: "layout-shift" });
+}"""
+"""Adds to `window.shifts` every shift of the layout from then on that no input has caused."""
 
 
 def open_own(page: Page) -> None:

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, Route
 
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
 from tests.ui.driving import (
+    SHIFTS,
     choose,
     choose_model,
     finished,
@@ -258,11 +259,17 @@ def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, tabl
     open_settings(page)
     assert page.locator("#limit input").input_value() == "30"
     assert not page.locator("#use-b input").is_checked()
+    page.evaluate(SHIFTS)
     finished(page)
     shows(page, 30)
+    assert sum(page.evaluate("window.shifts")) <= 0.1
     page.reload()
     shows(page, 30)
     said(page, "again.jsonl", "first")
+    # The card of one run is lower than that of two, and nothing is left empty below it.
+    heights = "['#first', '#first .jg-first-card'].map(part => document.querySelector(part).offsetHeight)"
+    whole, card = page.evaluate(heights)
+    assert whole == card < 480
 
 
 @pytest.mark.slow
@@ -355,7 +362,7 @@ def test_the_command_and_the_link_say_what_the_controls_say(open_page: OpenPage,
 def test_a_link_opens_the_groups_in_which_it_sets_something(open_page: OpenPage, server: str) -> None:
     page = open_page(address=f"{server}/?tasks=jnli&limit=5&seed=7&a=gemma-3-270m&b=gemma-3-270m&b-shot-seed=4")
     said(page, "シード 7", "setup")
-    said(page, "例題のシード 4", "setup")
+    said(page, "例題選びのシード 4", "setup")
     page.wait_for_selector("#seed input", state="visible")
     page.wait_for_selector("#b-shot-seed input", state="visible")
     assert [page.input_value(f"#{name} input") for name in ("seed", "b-shot-seed")] == ["7", "4"]

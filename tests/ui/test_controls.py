@@ -440,7 +440,7 @@ CHANGED: dict[str, tuple[Any, str, str]] = {
         " · Repetition penalty jsquad=1.2",
     ),
     "shot_selection": ("random", " · 例題：問題ごとに無作為", " · Examples: Others for each item"),
-    "shot_seed": (5, " · 例題のシード 5", " · seed of the examples 5"),
+    "shot_seed": (5, " · 例題選びのシード 5", " · seed of the examples 5"),
     "system": ("{短く}", " · システムプロンプトあり", " · with a system prompt"),
     "revision": ("main", " · リビジョン main", " · Revision main"),
     "adapter": ("owner/lora", " · アダプター owner/lora", " · Adapter owner/lora"),

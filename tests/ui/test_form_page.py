@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.ui.conftest import OpenPage, Tables
-from tests.ui.driving import choose_model, finished, open_settings, said, start
+from tests.ui.driving import SHIFTS, choose_model, finished, open_settings, said, start
 
 LONG = "x" * 3_000
-SHIFTS = """() => {
-  window.shifts = [];
-  new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value);
-  }).observe({ type: "layout-shift" });
-}"""
 FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 
 

@@ -36,7 +36,7 @@ def test_a_stored_grid_is_offered_and_its_effects_are_shown(
                 pass
         tab(page, "スコアを調べる")
         tab(page, "結果")
-        page.get_by_text("グリッド two-styles の実行 2 件").wait_for()
+        page.get_by_text("グリッド two-styles の実行結果 2 件").wait_for()
         page.locator("#grids button").first.click()
         page.click("#grid-show")
         page.wait_for_selector("#grid-effects table")

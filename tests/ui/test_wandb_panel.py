@@ -214,7 +214,7 @@ def test_an_offline_copy_is_shown_with_the_command_that_sends_it(settings: Setti
         PushResult("jglue-1", "jglue/jglue-1", "", {"predictions/jnli": 3}, 5, "/a copy/offline-run-1", "one")
     ]
     shown = wandb_push.push_html(job, "ja")
-    assert "wandb sync &#39;/a copy/offline-run-1&#39;" in shown and "写しをこのマシンに作りました" in shown
+    assert "wandb sync &#39;/a copy/offline-run-1&#39;" in shown and "コピーをこのマシンに作りました" in shown
     assert "W&amp;B に届きました" not in shown
 
 

@@ -246,10 +246,20 @@ function status({ element, watch }) {
   element.addEventListener("toggle", (event) => {
     if (event.target.matches("[data-jg-keep]") && event.target.isConnected) unfolded = event.target.open;
   }, true);
+  // A page that is opened while a run goes on is held as well, once its button is there.
+  const holdWhatGoesOn = (tries = 40) => {
+    if (holder || !element.querySelector(".jg-going")) return;
+    const panel = element.closest("[role=tabpanel]");
+    const button = panel?.offsetHeight ? panel.querySelector("button.jg-run-button") : null;
+    if (button) hold(button);
+    else if (tries) setTimeout(() => holdWhatGoesOn(tries - 1), 50);
+  };
   watch("value", () => {
     const more = element.querySelector("[data-jg-keep]");
     if (more) more.open = unfolded;
+    holdWhatGoesOn();
   });
+  holdWhatGoesOn();
 }
 
 // While a run goes on, nothing on its tab moves: what is drawn anew keeps at least the height that it had. The height
@@ -262,15 +272,8 @@ function release() {
   held = [];
   holder = null;
 }
-document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("button.jg-run-button");
-  if (!button || button.classList.contains("stop")) return;
-  release();
-  unfolded = false;
+function hold(button) {
   holder = button;
-  // The bar of the run lies at the foot of the window; the button stays in sight above it.
-  const hidden = button.getBoundingClientRect().bottom + BAR - window.innerHeight;
-  if (hidden > 0) window.scrollBy(0, hidden);
   const panel = panelOf(button);
   panel.classList.add("jg-held");
   for (const part of panel.querySelectorAll(".block[id]")) {
@@ -279,6 +282,16 @@ document.addEventListener("click", (event) => {
     part.style.minHeight = part.offsetHeight + "px";
     held.push(part);
   }
+}
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("button.jg-run-button");
+  if (!button || button.classList.contains("stop")) return;
+  release();
+  unfolded = false;
+  // The bar of the run lies at the foot of the window; the button stays in sight above it.
+  const hidden = button.getBoundingClientRect().bottom + BAR - window.innerHeight;
+  if (hidden > 0) window.scrollBy(0, hidden);
+  hold(button);
 });
 // Not as the button of the mouse goes down: what is clicked would move away before it comes up, and the click be lost.
 for (const kind of ["click", "keyup"]) {

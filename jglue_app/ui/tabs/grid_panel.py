@@ -22,7 +22,7 @@ from jglue_app.ui.state import AppState
 from jglue_app.ui.views.effects import effects_view
 from jglue_app.ui.visitor import language
 
-TITLE = Message("Grids: what wording, format, examples and model move")
+TITLE = Message("Grids: how far wording, format, examples and model move the score")
 CHOICE = Message("Grid")
 SHOW = Message("Show what moves the score")
 

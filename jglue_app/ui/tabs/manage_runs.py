@@ -172,8 +172,9 @@ def build(state: AppState, t: T) -> ManageControls:
                 description = gr.Textbox(label=t("run_description"), lines=3, elem_id="run-description")
                 save_name = gr.Button(t("save_name"), elem_id="save-name")
         with gr.Column(min_width=260, visible=not public):
+            paragraph(t("import"), "jg-hint")
             upload = gr.File(
-                label=t("import"),
+                label=t("export_file"),
                 file_types=[".zip", ".jsonl", ".json", ".eval"],
                 file_count="multiple",
                 elem_id="import",

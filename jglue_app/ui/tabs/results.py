@@ -237,11 +237,11 @@ def build(state: AppState, t: T) -> ResultsTab:
         a = gr.Dropdown([], label="A", elem_id="pick-a", scale=4, min_width=220)
         b = gr.Dropdown([], label="B", elem_id="pick-b", scale=4, min_width=220)
         compare = gr.Button(t("open_pair"), variant="primary", elem_id="open-pair", scale=2, min_width=140)
-    matrix = results_matrix.build(state, t)
-    of_parts = slices.build(state, t, protocol)
-    report = report_controls.build(t, "results-report")
-    waterfall.build(state, t, a)
     figures = pane("figures")
+    matrix = results_matrix.build(state, t)
+    report = report_controls.build(t, "results-report")
+    of_parts = slices.build(state, t, protocol)
+    waterfall.build(state, t, a)
     manage = manage_runs.build(state, t)
 
     def select(values: Values, pair: bool) -> Selection:

@@ -56,8 +56,9 @@ def build(state: AppState, t: T, protocol: gr.Dropdown) -> SliceControls:
     paragraph(t("slices"), "jg-section")
     paragraph(t("slices_info"), "jg-hint")
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
-        run = gr.Dropdown([], label=t("run_name"), elem_id="slice-run", scale=4)
-        against = gr.Dropdown([("–", "")], value="", label=t("baseline"), elem_id="slice-against", scale=4)
+        run = gr.Dropdown([], label=t("run_name"), elem_id="slice-run", scale=4, min_width=220)
+        none = [("–", "")]
+        against = gr.Dropdown(none, value="", label=t("baseline"), elem_id="slice-against", scale=4, min_width=220)
         show = gr.Button(t("slices_show"), elem_id="slice-show", scale=2, min_width=140)
     tables = pane("slices")
 

@@ -25,8 +25,9 @@ def build(state: AppState, t: T, run: gr.Dropdown) -> None:
     paragraph(t("why"), "jg-section")
     paragraph(t("why_info"), "jg-hint")
     with gr.Row(equal_height=True, elem_classes="jg-pickrow"):
-        start = gr.Dropdown(list(PROTOCOLS), value=START, label=t("why_from"), elem_id="why-from", scale=4)
-        end = gr.Dropdown(list(PROTOCOLS), value=END, label=t("why_to"), elem_id="why-to", scale=4)
+        names = list(PROTOCOLS)
+        start = gr.Dropdown(names, value=START, label=t("why_from"), elem_id="why-from", scale=4, min_width=220)
+        end = gr.Dropdown(names, value=END, label=t("why_to"), elem_id="why-to", scale=4, min_width=220)
         show = gr.Button(t("why_show"), elem_id="why-show", scale=2, min_width=140)
     tables = pane("why")
 

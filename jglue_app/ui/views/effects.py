@@ -4,19 +4,15 @@ browser ahead, and few visitors have a grid."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from jglue_app.messages import Message, listed, named, say, word
-from jglue_app.runs.request import RunRequest, Side
-from jglue_app.runs.request_options import options
 from jglue_app.scoring.effect_types import AVERAGE, EffectTable, LevelMean, Levels, MetricEffects, Stability
 from jglue_app.scoring.scoreboard import number
 from jglue_app.tasks import TASKS
-from jglue_app.ui.controls import label_keys
-from jglue_app.ui.views import SHORT, short
 from jglue_app.ui.views.board import interval, span_of
 from jglue_app.ui.views.metrics import metric_name
+from jglue_app.ui.views.option_words import option_name, option_value
 
 READINGS = ("strict", "choose")
 """Those that the page shows."""
@@ -36,7 +32,7 @@ WORDS = {
     "sources_note": Message(
         "Shares of the variance between the runs' scores (η² of an analysis of variance with interactions of two "
         "factors). What other items alone would have changed is taken off the factors, and stands as a share of its "
-        "own."
+        "own. No share is below 0, so that they may add up to a little more than 100 %."
     ),
     "levels": Message("Mean of each level"),
     "levels_note": Message(
@@ -74,6 +70,7 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
             "stability": [
                 row for effects in main for row in (_stability(one, effects, table, lang) for one in effects.stability)
             ],
+            "models": any(one.model for effects in main for one in effects.stability),
             "notices": _notices(main, lang),
         }
         for reading in READINGS
@@ -81,7 +78,8 @@ def effects_view(table: EffectTable, lang: str) -> dict[str, Any]:
     ]
     tried = [out for out in table.left_out if out.begun]
     left_out = [
-        named(levels_text(out.levels, lang) or out.run, say(out.why, lang), lang) for out in tried[:MAX_LEFT_OUT]
+        named(listed(level_texts(out.levels, lang), lang) or out.run, say(out.why, lang), lang)
+        for out in tried[:MAX_LEFT_OUT]
     ]
     if len(tried) > MAX_LEFT_OUT:
         left_out.append(say(Message("… and {count:,} more.", count=len(tried) - MAX_LEFT_OUT), lang))
@@ -105,21 +103,10 @@ def _summary(table: EffectTable) -> Message:
     )
 
 
-def factor_name(name: str, lang: str) -> str:
-    """What the page calls an option that is a factor."""
-    option = options(Side).get(name) or options(RunRequest).get(name)
-    return word(label_keys(option)[0] if option else name, lang, name)
-
-
-def level_text(level: str) -> str:
-    """A level in short: of a path its last part."""
-    return short(PurePath(level).name if level.startswith(("/", "./", "../", "~")) else level, SHORT)
-
-
-def levels_text(levels: Levels, lang: str) -> str:
-    """The levels of a run, those that do not concern it left out."""
-    there = (named(factor_name(name, lang), level_text(level), lang) for name, level in levels.items() if level)
-    return listed(there, lang)
+def level_texts(levels: Levels, lang: str) -> list[str]:
+    """The levels of a run, each with its factor; those that do not concern it left out."""
+    there = {name: level for name, level in levels.items() if level}
+    return [named(option_name(name, lang), option_value(name, level, lang), lang) for name, level in there.items()]
 
 
 def _metric(effects: MetricEffects, lang: str) -> str:
@@ -159,7 +146,7 @@ def _sources(effects: MetricEffects, table: EffectTable, lang: str) -> dict[str,
 def _term(term: Sequence[str], lang: str) -> str:
     if not term:
         return say(Message("three or more factors together"), lang)
-    return " × ".join(factor_name(name, lang) for name in term)
+    return " × ".join(option_name(name, lang) for name in term)
 
 
 def _levels(table: EffectTable, main: Sequence[MetricEffects], lang: str) -> list[dict[str, Any]]:
@@ -171,9 +158,10 @@ def _levels(table: EffectTable, main: Sequence[MetricEffects], lang: str) -> lis
             if any(cells):
                 runs = max(one.runs for one in cells if one)
                 scores = [_score(one, effects) for one, effects in zip(cells, main, strict=True)]
-                rows.append({"level": level_text(level), "runs": f"{runs:,}", "cells": scores})
+                row = {"level": option_value(factor.name, level, lang), "runs": f"{runs:,}", "cells": scores}
+                rows.append(row)
         if rows:
-            found.append({"title": factor_name(factor.name, lang), "rows": rows})
+            found.append({"title": option_name(factor.name, lang), "rows": rows})
     return found
 
 
@@ -193,12 +181,12 @@ def _score(one: LevelMean | None, effects: MetricEffects) -> dict[str, Any]:
 def _stability(one: Stability, effects: MetricEffects, table: EffectTable, lang: str) -> dict[str, Any]:
     prompt = {factor.name for factor in table.factors if factor.group != "model"}
 
-    def of_run(run: int) -> str:
+    def of_run(run: int) -> list[str]:
         levels = table.levels[run]
-        return levels_text({name: level for name, level in levels.items() if name in prompt}, lang)
+        return level_texts({name: level for name, level in levels.items() if name in prompt}, lang)
 
     return {
-        "model": level_text(one.model),
+        "model": option_value("model", one.model, lang),
         "metric": _metric(effects, lang),
         "runs": f"{one.runs:,}",
         "mean": number(one.mean.value),

@@ -5,19 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from jglue_app.messages import word
+from jglue_app.messages import Message, listed, say, word
 from jglue_app.results.library import StoredRun
-from jglue_app.results.run_label import distinct_labels
+from jglue_app.results.run_label import MAX_DIFFERENCES, differing_settings, distinct_labels
 from jglue_app.types import EMBEDDING_SOURCES
+from jglue_app.ui.views.option_words import option_name, option_value
 
 _SHOTS = re.compile(r"(\d+(?:–\d+)?)-shot")
 _PENALTY = re.compile(r"repetition penalty (\S+)")
 _PREFIX = re.compile(r'prefix "(.*)"', re.DOTALL)
+_SETTINGS = {
+    "id": Message("Model"),
+    "model files": Message("Model files"),
+    "data": Message("Data file"),
+    "data version": Message("Data version"),
+    "style file": Message("Wording file"),
+    "version": Message("Version"),
+    "prefix": Message("Prefix"),
+}
+"""What a label calls a setting that is no option of a run → what the page calls it."""
 
 
 def labels_of(runs: Mapping[str, StoredRun], lang: str) -> dict[str, str]:
     """Name → label of stored runs, told apart by what differs. A name that somebody gave is left as it is."""
-    return {name: label_text(label, lang, named=runs[name].is_named) for name, label in distinct_labels(runs).items()}
+    if lang == "en":
+        return distinct_labels(runs)
+    labels = {}
+    for name, settings in differing_settings(runs).items():
+        shown = listed((setting_text(*one, lang) for one in settings[:MAX_DIFFERENCES]), lang)
+        more = " …" if len(settings) > MAX_DIFFERENCES else ""
+        labels[name] = " · ".join(filter(None, (run_text(runs[name], lang), shown + more)))
+    return labels
+
+
+def setting_text(name: str, value: str, lang: str) -> str:
+    """One setting with its value, such as `例題選びのシード 0`."""
+    if name in _SETTINGS:
+        return f"{say(_SETTINGS[name], lang)} {value}"
+    option = name.replace(" ", "_")
+    return f"{option_name(option, lang)} {option_value(option, value, lang)}"
 
 
 def run_text(run: StoredRun, lang: str) -> str:
