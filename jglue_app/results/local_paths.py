@@ -18,7 +18,7 @@ from jglue_app.grid.members import StoredGrid
 from jglue_app.messages import Joined, Message
 from jglue_app.types import RunSpec
 
-_OWN_WORDS = ("system", "prefix")
+PROMPT_WORDS = ("system", "prefix")
 """Values and factors that are texts of a prompt, which are no paths whatever they look like: `/no_think`."""
 _IN_TEXT = re.compile(
     # From the root, the home folder, a drive or a share. Not within a word, an address or another path, and not what a
@@ -69,7 +69,7 @@ def _plain(value: object) -> object:
 def shareable_values(value: Any) -> Any:
     """Plain values, however nested, whose texts that are local paths are their last parts."""
     if isinstance(value, Mapping):
-        return {key: one if key in _OWN_WORDS else shareable_values(one) for key, one in value.items()}
+        return {key: one if key in PROMPT_WORDS else shareable_values(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [shareable_values(one) for one in value]
     return _plain(value)
@@ -100,7 +100,7 @@ def shareable_grid(grid: StoredGrid) -> StoredGrid:
     each with a part of its checksum."""
     names = {
         factor.name: {level: level for level in factor.levels}
-        if factor.name in _OWN_WORDS
+        if factor.name in PROMPT_WORDS
         else _short_levels(factor.levels)
         for factor in grid.factors
     }

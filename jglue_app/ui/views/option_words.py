@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 from jglue_app.messages import word
+from jglue_app.results.local_paths import PROMPT_WORDS, last_part
 from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import Option, options
 from jglue_app.ui.controls import choice_key, label_keys
@@ -26,7 +25,7 @@ def option_value(name: str, value: str, lang: str) -> str:
         return word(_FLAGS[value], lang)
     if option is not None and name != "style" and value in option.choices and (key := choice_key(option, value)):
         return word(key, lang)
-    return short(PurePath(value).name if value.startswith(("/", "./", "../", "~")) else value, SHORT)
+    return short(value if name in PROMPT_WORDS else last_part(value), SHORT)
 
 
 def _option(name: str) -> Option | None:

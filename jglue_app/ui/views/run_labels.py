@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from jglue_app.messages import Message, listed, say, word
@@ -30,20 +31,26 @@ def labels_of(runs: Mapping[str, StoredRun], lang: str) -> dict[str, str]:
     """Name → label of stored runs, told apart by what differs. A name that somebody gave is left as it is."""
     if lang == "en":
         return distinct_labels(runs)
-    labels = {}
-    for name, settings in differing_settings(runs).items():
-        shown = listed((setting_text(*one, lang) for one in settings[:MAX_DIFFERENCES]), lang)
+    differing = differing_settings(runs)
+
+    def label(name: str, *, whole: bool) -> str:
+        settings = differing[name]
+        shown = listed((setting_text(*one, lang, whole=whole) for one in settings[:MAX_DIFFERENCES]), lang)
         more = " …" if len(settings) > MAX_DIFFERENCES else ""
-        labels[name] = " · ".join(filter(None, (run_text(runs[name], lang), shown + more)))
-    return labels
+        return " · ".join(filter(None, (run_text(runs[name], lang), shown + more)))
+
+    labels = {name: label(name, whole=False) for name in differing}
+    counts = Counter(labels.values())
+    # Two wordings of one file name are told apart by their folders.
+    return {name: label(name, whole=True) if counts[text] > 1 else text for name, text in labels.items()}
 
 
-def setting_text(name: str, value: str, lang: str) -> str:
-    """One setting with its value, such as `例題選びのシード 0`."""
+def setting_text(name: str, value: str, lang: str, *, whole: bool = False) -> str:
+    """One setting with its value, such as `例題選びのシード 0`; `whole` for the value as it was given."""
     if name in _SETTINGS:
         return f"{say(_SETTINGS[name], lang)} {value}"
     option = name.replace(" ", "_")
-    return f"{option_name(option, lang)} {option_value(option, value, lang)}"
+    return f"{option_name(option, lang)} {value if whole else option_value(option, value, lang)}"
 
 
 def run_text(run: StoredRun, lang: str) -> str:
