@@ -18,7 +18,7 @@ from jglue_app.data import files as data
 from jglue_app.data.system_data import SYSTEM_DATA
 from jglue_app.errors import InputError
 from jglue_app.runs.progress import ProgressView
-from jglue_app.settings import load_settings
+from jglue_app.settings import Settings, load_settings
 from jglue_app.tasks import TASKS, get_task
 
 
@@ -57,15 +57,24 @@ def data_fetch(
     split: Annotated[str, typer.Option(help="train, valid, test, or 'all'.")] = "valid",
     as_json: JsonOption = False,
 ) -> None:
-    """Download official files into the cache and verify them."""
+    """Download official files into the cache and verify them; a copy in JGLUE_DATA_DIR is verified alone."""
     settings = load_settings()
     tasks = list(data.DISTRIBUTED) if task == "all" else [get_task(task).name]
     splits = list(data.SPLITS) if split == "all" else [split]
     paths = []
     with ProgressView() as view:
         for name in tasks:
-            paths += [str(data.fetch(settings, name, s, view.download)) for s in splits]
+            paths += [str(_own_copy(settings, name, s) or data.fetch(settings, name, s, view.download)) for s in splits]
     print_json(paths) if as_json else print_lines(paths)
+
+
+def _own_copy(settings: Settings, task: str, split: str) -> Path | None:
+    """The verified file in the user's own folder, which is read before one in the cache; None without one."""
+    path = data.find_official(settings, task, split) if settings.data_dir and task in data.DISTRIBUTED else None
+    if path is None or path == data.cached_path(settings, task, split):
+        return None
+    data.read_local(task, split, path)
+    return path
 
 
 def data_verify(as_json: JsonOption = False) -> None:

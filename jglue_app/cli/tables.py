@@ -306,8 +306,9 @@ def print_leaderboard(
     for ranking in rankings.rankings if rankings else ():
         ranks = {name: _rank_text(name, place, before or {}) for name, place in ranking.places.items()}
         print_table(_ranked_table([by_name[name] for name in ranks], tasks, against if moves else "", ranks))
-        counts = ", ".join(f"{TASKS[task].title} {count:,}" for task, count in ranking.items.items())
-        print_lines([f"Items: {counts}.", ""])
+        scored_by = dict.fromkeys(ranking.by_likelihood, " by log-likelihood")
+        counts = (f"{TASKS[task].title} {count:,}{scored_by.get(task, '')}" for task, count in ranking.items.items())
+        print_lines([f"Items: {', '.join(counts)}.", ""])
     apart = [entry for entry in entries if rankings and entry.name in rankings.apart]
     if apart and rankings:
         print_lines(["Not ranked:"])

@@ -45,6 +45,8 @@ class Ranking:
     """Subset → number of items."""
     places: Mapping[str, Place]
     """Run → its place."""
+    by_likelihood: tuple[str, ...] = ()
+    """The subsets in which the ranking of the answers by log-likelihood is scored, and not a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ def _rankings(names: Collection[str], reader: Reader, tasks: Sequence[str], prot
     for group in groups:
         in_order = sorted(group.names, key=average, reverse=True)
         value, p = _mean_tests({name: candidates[name] for name in in_order}, reader, tasks, protocol)
-        ranked.append(Ranking(group.items, ranking.places_of_pairs(in_order, value, p)))
+        subsets = candidates[in_order[0]].subsets
+        by_likelihood = tuple(task for task in tasks if subsets[task].reading == "choose")
+        ranked.append(Ranking(group.items, ranking.places_of_pairs(in_order, value, p), by_likelihood))
     return Rankings(tuple(ranked), apart)
 
 

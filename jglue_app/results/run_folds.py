@@ -49,11 +49,14 @@ def _others(runs: Mapping[str, StoredRun]) -> list[Fold]:
     failed = tuple(name for name, run in runs.items() if run.done == 0)
     sweeps: dict[str, list[str]] = {}
     for name, run in runs.items():
-        if run.done and len(run.spec.get("tasks") or ()) == 1:
+        # Who names a run looks for it under its name.
+        if run.done and not run.is_named and len(run.spec.get("tasks") or ()) == 1:
             sweeps.setdefault(_beside_prompt(run.spec), []).append(name)
     found = [Fold("sweep", tuple(names)) for names in sweeps.values() if _is_sweep(names, runs)]
     folded = {*failed, *(name for fold in found for name in fold.names)}
-    fragments = tuple(name for name, run in runs.items() if name not in folded and is_fragment(run))
+    fragments = tuple(
+        name for name, run in runs.items() if name not in folded and is_fragment(run) and not run.is_named
+    )
     others = [Fold("fragments", fragments)] if len(fragments) > 1 else []
     return [*found, *others, *([Fold("failed", failed)] if failed else [])]
 

@@ -24,7 +24,9 @@ SENTENCES = {
     ),
     "on_floor_constant": mark("{metric} {value} cannot be told from {floor}, what one constant answer scores."),
     "below_floor": mark("{metric} {value} is below {floor}, what one constant answer scores."),
-    "no_correlation": mark("{metric} {value} cannot be told from 0: the numbers say nothing about the similarity."),
+    "no_correlation": mark(
+        "{metric} {value} cannot be told from 0: these items do not show that the numbers follow the similarity."
+    ),
     "left_out": mark(
         "{k} of {n} items have no usable log-likelihoods (missing, NaN or infinite) and are not in this score."
     ),

@@ -826,6 +826,15 @@ def test_files_are_listed_fetched_and_verified(
     assert plain.code == 2
     assert row["message"] in plain.out.splitlines()
 
+    # A copy of one's own is what would be read: it is verified, and nothing is downloaded.
+    own = folder / "jnli-v1.3" / "train-v1.3.json"
+    own.parent.mkdir()
+    own.write_bytes(TRAIN)
+    pages.clear()
+    assert here(*fetch, "--split", "train").out == f"{own}\n"
+    own.write_bytes(TRAIN.replace(b"t2", b"t1"))
+    assert "was already used at line 1" in here(*fetch, "--split", "train").err
+
 
 # --- bad input --------------------------------------------------------------------------------------------
 

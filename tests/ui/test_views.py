@@ -949,7 +949,7 @@ def test_similarities_without_a_correlation_are_marked() -> None:
     assert [line["marks"][0]["text"] for line in payload["rows"]] == ["0 と区別できない"] * 2
     assert [line["floor"] for line in payload["rows"]] == ["–"] * 2
     text = read(views.render("board", payload))
-    assert "は 0 と区別できません。答えた数が類似度を表しているとは言えません。" in text
+    assert "は 0 と区別できません。この問題数では、答えた数が類似度を表しているとは言えません。" in text
     assert "正解との差が 0.5 以内なら「正解」と数えます" in text
 
 
@@ -1109,8 +1109,16 @@ RANKINGS = Rankings(
 BEFORE = {"up": place(3, 3), "same": place(1, 2), "down": place(1, 2)}
 
 
-def ranked(against: str = "official", lang: str = "ja", marked: Marked | None = None) -> dict[str, Any]:
-    shown = Listed(ENTRIES, RANKINGS, BEFORE, ["jnli", "jsts"], "flexeval", against)
+def test_a_ranking_by_log_likelihood_says_so() -> None:
+    one = replace(RANKINGS.rankings[0], by_likelihood=("jsts",))
+    found = ranked(lang="en", rankings=replace(RANKINGS, rankings=(one,)))
+    assert found["sections"][0]["title"] == "3 runs on the same items (JNLI 45, JSTS 48 · log-likelihood)"
+
+
+def ranked(
+    against: str = "official", lang: str = "ja", marked: Marked | None = None, rankings: Rankings = RANKINGS
+) -> dict[str, Any]:
+    shown = Listed(ENTRIES, rankings, BEFORE, ["jnli", "jsts"], "flexeval", against)
     return board_of_runs.ranking(shown, RUNS, lang, marked)
 
 

@@ -137,7 +137,11 @@ class _Rows:
     def section(self, one: Ranking, folded: Sequence[Fold]) -> dict[str, Any]:
         """A ranking."""
         names = [name for name in one.places if name in self._entries]
-        items = names_in((f"{TASKS[task].title} {count:,}" for task, count in one.items.items()), self._lang)
+        scored_by = {task: f" · {word('choose', self._lang)}" for task in one.by_likelihood}
+        items = names_in(
+            (f"{TASKS[task].title} {count:,}{scored_by.get(task, '')}" for task, count in one.items.items()),
+            self._lang,
+        )
         title = word("ranking_of", self._lang).format(f"{len(names):,}", items)
         return {"title": title, "parts": self.parts(names, folded, one.places)}
 
