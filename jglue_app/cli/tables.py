@@ -37,7 +37,7 @@ from jglue_app.scoring.scoreboard import (
     p_text,
     score_rows,
 )
-from jglue_app.scoring.types import Comparison, Difference, Report
+from jglue_app.scoring.types import Comparison, Difference, Report, TaskReport
 from jglue_app.tasks import TASKS
 from jglue_app.tasks.item_text import gold_text
 
@@ -124,6 +124,7 @@ def print_report(report: Report) -> None:
         n = row.a.n if row.a else 0
         table.add_row(*_head(row), estimate_text(row.a), str(n), _floor(row), str(row.unreadable_a))
     print_table(table)
+    print_lines(_unread([report]))
     if report.paid:
         print_lines([f"cost: {paid_text(report.paid)}"])
     _print_references(report)
@@ -176,6 +177,7 @@ def print_comparison(comparison: Comparison) -> None:
         [
             "p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets.",
             "n for 80 %: items with which a difference of this size would be found four times in five.",
+            *_unread([a, b]),
         ]
     )
     _print_flips(comparison)
@@ -185,6 +187,27 @@ def print_comparison(comparison: Comparison) -> None:
     _print_outcomes({"A": a, "B": b})
     for side, report in (("A", a), ("B", b)):
         print_lines(f"{side} {line}" for line in (_average(report), *_notices(report)))
+
+
+def _unread(reports: Sequence[Report]) -> list[str]:
+    """Where half of the texts or more could not be read, what would show whether the model knows the answers."""
+    titles = [
+        task.title
+        for name, task in TASKS.items()
+        if task.kind == "choice" and any(_is_unread(report.tasks.get(name)) for report in reports)
+    ]
+    if not titles:
+        return []
+    return [
+        f"{', '.join(titles)}: half of the outputs or more could not be read as one of the answers. With --method both "
+        "the answers are ranked by log-likelihood too, which shows whether the model knows them."
+    ]
+
+
+def _is_unread(task: TaskReport | None) -> bool:
+    if task is None or task.choose or not task.metrics:
+        return False
+    return 2 * task.unreadable >= max(estimate.n for estimate in task.metrics.values()) > 0
 
 
 def _print_flips(comparison: Comparison) -> None:

@@ -141,6 +141,18 @@ def test_a_report_shows_each_score_with_interval_n_floor_and_unreadable_and_mark
     ]
 
 
+@pytest.mark.parametrize(("unreadable", "ranked", "told"), [(25, False, True), (24, False, False), (50, True, False)])
+def test_texts_that_could_mostly_not_be_read_lead_to_the_ranking(
+    capsys: pytest.CaptureFixture[str], unreadable: int, ranked: bool, told: bool
+) -> None:
+    one = replace(MARC, unreadable=unreadable, choose=MARC.choose if ranked else {})
+    tasks = {"marc_ja": one, "jsts": replace(JSTS, unreadable=50)}
+    print_report(replace(REPORT, tasks=tasks))
+    out = capsys.readouterr().out
+    assert ("MARC-ja: half of the outputs or more could not be read as one of the answers" in out) is told
+    assert ("--method both" in out) is told
+
+
 def test_an_average_names_its_subsets_and_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
     tasks = {"marc_ja": MARC, "jnli": JNLI}
     print_report(Report("00", "m", "official", tasks, Estimate(0.46, None, None, 54), tuple(tasks), ()))
