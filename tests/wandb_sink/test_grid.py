@@ -131,8 +131,10 @@ def test_all_runs_of_a_grid_are_one_group_with_their_levels_and_the_same_again_s
         {"name": "shots", "group": "prompt", "replicate": False, "levels": ["0"]},
     ]
     ids = [line["id"] for line in map(json.loads, (runs[0] / "items.jsonl").read_text("utf-8").splitlines())]
-    members = [{"run": run.name, "levels": level, "questions": 0} for run, level in zip(runs, levels, strict=True)]
-    members.append({"run": "gone", "levels": levels[0], "questions": 0})
+    members = [
+        {"run": name, "levels": level, "questions": 0, "begun": True}
+        for name, level in zip((*(run.name for run in runs), "gone"), (*levels, levels[0]), strict=True)
+    ]
     table = {"format": 1, "name": "models", "created": "2026-01-01T00:00:00+00:00", "protocol": "official"}
     (runs_dir / "grids").mkdir()
     (runs_dir / "grids" / "models.json").write_text(
