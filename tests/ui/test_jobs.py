@@ -433,8 +433,9 @@ def test_the_time_limit_counts_all_slices_of_a_job_together(
             break
     ended(job)
     assert job.state == "out_of_time"
-    # 0.8 s have room for fifteen answers at most.
-    assert 1 <= len(lines(settings, job)) <= 15
+    # 0.8 s have room for fifteen answers at most, and on a busy machine for none.
+    (run,) = job.runs.values()
+    assert not (settings.runs_dir / run.run / "records.jsonl").exists() or len(lines(settings, job)) <= 15
 
 
 # --- what is seen of it -----------------------------------------------------------------------------------
