@@ -1,4 +1,4 @@
-"""The lists of runs to choose from, which follow the stored runs and leave alone what is chosen in them."""
+"""The Results tab as its handlers draw it: the search of the list, and the lists of runs to choose from."""
 
 from __future__ import annotations
 
@@ -26,10 +26,35 @@ async def built(state: AppState) -> results.ResultsTab:
 
 @pytest.fixture
 def tab(settings: Settings) -> Iterator[results.ResultsTab]:
-    """Over the six runs that come with the application."""
+    """Over the six runs that come with the application: too few to be searched."""
     state = AppState(settings, "cpu")
     yield run_in_thread(built(state))
     state._scratch.cleanup()
+
+
+@pytest.mark.parametrize(("text", "seen", "rows"), [("", False, 6), ("SmolLM2", True, 2), ("no such run", True, 0)])
+def test_a_search_is_seen_as_long_as_it_leaves_runs_out(
+    tab: results.ResultsTab, text: str, seen: bool, rows: int
+) -> None:
+    values = {block: block.value for block in tab.inputs if isinstance(block, Component)} | {tab.search: text}
+    found = tab.refresh(REQUEST, values)
+    assert found[tab.search]["visible"] is seen
+    assert found[tab.table].count("data-run=") >= rows
+    assert ("0 of 6 runs are listed" in found[tab.table]) is (rows == 0)
+
+
+def test_what_is_pasted_or_deleted_as_a_whole_is_searched_too(tab: results.ResultsTab) -> None:
+    # Gradio's `input` of a text comes with keys alone.
+    page = tab.search.parent
+    while page is not None and page.parent is not None:
+        page = page.parent
+    assert isinstance(page, gr.Blocks)
+    assert any(
+        (tab.search._id, "change") in event.targets and tab.table in event.outputs for event in page.fns.values()
+    )
+
+
+# --- lists to choose from --------------------------------------------------------------------------------
 
 
 def lists_of(tab: results.ResultsTab) -> dict[str, Component]:
