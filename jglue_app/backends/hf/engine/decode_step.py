@@ -26,6 +26,9 @@ class DecodeStep:
         self._depths = [cache.lengths[row] + slot for row, slot in zip(rows, generated, strict=True)]
         tries = [cache.trie_of_row[row] for row in rows]
         first, per_slot = cache.first_slot, cache.rows_per_trie
+        # Of the slots only those that a row has filled are read.
+        self._slots = max(generated) + 1
+        self._places = first + self._slots * per_slot
         places = [first + slot * per_slot + cache.place_of_row[row] for row, slot in zip(rows, generated, strict=True)]
         numbers = torch.tensor([rows, tries, places, self._depths, generated], device=device)
         self._row, self._trie, self._place, self._depth, self._slot = numbers.unbind()
@@ -65,6 +68,7 @@ class DecodeStep:
             key.transpose(0, 1),
             value.transpose(0, 1),
         )
+        keys, values = keys[:, :, : self._places], values[:, :, : self._places]
         kv_heads, (heads, tokens, width) = key.shape[0], query.shape
         groups = heads // kv_heads
         q = self._by_trie(query.transpose(0, 1).reshape(tokens, kv_heads, groups, width))
@@ -104,7 +108,7 @@ class DecodeStep:
         if window > max(self._depths) + cache.prefix_length:
             window = 0
         if (window, groups) not in self._masks:
-            places = torch.arange(cache.slots * cache.rows_per_trie, device=device)
+            places = torch.arange(self._slots * cache.rows_per_trie, device=device)
             slots, of_row = places // cache.rows_per_trie, places % cache.rows_per_trie
             row_places = self._place - cache.first_slot - self._slot * cache.rows_per_trie
             visible = torch.cat(
@@ -125,7 +129,7 @@ class DecodeStep:
         """Position of each key below the prefix, as far as the token may see it, (tokens, prefix + nodes + slots)."""
         cache, device = self._cache, self._depth.device
         prefix = torch.arange(-cache.prefix_length, 0, device=device)
-        slots = torch.arange(cache.slots, device=device).repeat_interleave(cache.rows_per_trie)
+        slots = torch.arange(self._slots, device=device).repeat_interleave(cache.rows_per_trie)
         generated = cache.prompt_lengths[self._row][:, None] + slots
         return torch.cat([prefix.expand(len(generated), -1), cache.depths[self._trie], generated], dim=1)
 

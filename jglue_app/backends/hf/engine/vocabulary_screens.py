@@ -165,16 +165,10 @@ class Int8Screen:
 
     def _rounded(self, block: torch.Tensor) -> tuple[_Int8Weight, torch.Tensor, torch.Tensor]:
         """A part of the weight, and of each of its tokens the rounding error and the norm."""
-        integers = torch.empty(block.shape, dtype=torch.int8)
-        scales, errors, norms = (torch.empty(len(block)) for _ in range(3))
-        for start in range(0, len(block), BLOCK // 8):  # Few enough to stay in the processor's cache.
-            part = slice(start, start + BLOCK // 8)
-            rows = _rotated(block[part].float(), self._rotation)
-            torch.linalg.vector_norm(rows, dim=-1, out=norms[part])
-            scales[part], rounded, errors[part] = _to_int8(rows)
-            integers[part] = rounded
+        norms = torch.linalg.vector_norm(block, dim=-1, dtype=torch.float32)
+        scales, rounded, errors = _to_int8(_rotated(block.float(), self._rotation))
         errors *= scales
-        return _Int8Weight(integers, scales), errors, norms + errors
+        return _Int8Weight(rounded.to(torch.int8), scales), errors, norms + errors
 
     def candidates(self, states: torch.Tensor, products: Products) -> Candidates:
         """See `Screen`.
