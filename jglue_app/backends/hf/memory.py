@@ -56,6 +56,11 @@ def release_unused() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    release_freed()
+
+
+def release_freed() -> None:
+    """Return what was freed already on a CPU to the system, without a search for what could be freed."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim:
         trim(0)
