@@ -12,6 +12,7 @@ import safetensors
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import core_model_loading
 
 from jglue_app.backends import open_backend
@@ -206,6 +207,7 @@ def test_one_layer_at_a_time_is_in_float32_and_nothing_is_kept(loaded: Callable[
     assert seen == [[k] for k in range(len(model.model.layers))] and len(seen) > 1
     assert not wide_layers(model) and not reference._float32_weights._converted
     assert reference._float32_weights.convert_at_once() is True
+    assert reference._float32_weights.convert_at_once() is False, "it is so already"
     reference.clear_cache()
     assert torch.allclose(reference.logprobs(ids, 3), found, atol=1e-6)
     assert seen[-1] == list(range(len(model.model.layers)))
@@ -244,6 +246,15 @@ def test_a_model_that_reads_weights_of_a_layer_that_does_not_run_is_compared_in_
     model.model.layers[1].mlp.register_forward_pre_hook(mixed)
     at_load = ReferenceModel(model, None)
     assert at_load.in_float32 and at_load._float32_weights._converted
+
+
+def test_layers_are_the_entries_of_the_outermost_lists() -> None:
+    def block() -> nn.Module:
+        return nn.ModuleDict({"experts": nn.ModuleList([nn.Linear(2, 2)])})
+
+    blocks = [block() for _ in range(4)]
+    body = nn.ModuleDict({"layers": nn.ModuleList(blocks[:2]), "groups": nn.ModuleList([nn.ModuleList(blocks[2:])])})
+    assert list(float32_weights._layers(nn.Sequential(nn.Linear(2, 2), body))) == blocks
 
 
 # --- memory of mapped files ------------------------------------------------------------------------------

@@ -60,9 +60,9 @@ class Float32Weights:
         Returns:
             Whether that makes a difference.
         """
-        before, self._at_once = self._at_once, True
         needed = _float32_bytes(module for module in self._modules() if _is_narrow(module))
-        return not before and self._most_kept() > needed >= KEPT_BYTES
+        before, self._at_once = self._most_kept(), True
+        return before <= needed < self._most_kept()
 
     def _modules(self) -> list[nn.Module]:
         return [module for module in self.model.modules() if not isinstance(module, nn.Embedding)]
@@ -129,10 +129,10 @@ class Float32Weights:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The outermost layers of a model: the entries of its lists of modules."""
+    """The outermost layers of a model: the entries of its lists of modules. A list in a list never runs itself."""
     for child in module.children():
-        if isinstance(child, nn.ModuleList):
-            yield from child
+        if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
+            yield child
         else:
             yield from _layers(child)
 
