@@ -36,7 +36,13 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
 from jglue_app.backends.hf.checkpoint.weight_headers import TensorHeader, read_headers
 from jglue_app.backends.hf.devices import quantization_config, resolve_device, resolve_dtype
 from jglue_app.backends.hf.failures import model_failures, not_enough_memory
-from jglue_app.backends.hf.memory import free_bytes, is_out_of_memory, release_freed, release_unused
+from jglue_app.backends.hf.memory import (
+    free_bytes,
+    is_out_of_memory,
+    release_freed,
+    release_unused,
+    search_only_new_objects,
+)
 from jglue_app.backends.hf.tokenization.tokenizer import require_template
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.backends.named_models import named_models
@@ -82,24 +88,26 @@ def open_model(
     model_files = find_model(spec, settings, notify)
     _check_memory(spec, model_files, device, dtype)
     notify(Message("Loading {model}.", model=spec.id))
-    model, tokenizer = _load(spec, settings, model_files, device, needs_template=needs_template)
-    quantization_label = model_files.quantized.label if model_files.quantized else model_files.gguf
-    quantized = bool(quantization_label) or spec.quantization != "none"
-    failed = mark(
-        "{name} failed while it was set up ({error}: {reason}). Try another dtype or device, or choose another model."
-    )
-    with model_failures(spec.id, failed, quantized=quantized):
-        backend = HFBackend(
-            spec,
-            model_files.commit,
-            model,
-            tokenizer,
-            optimizations=optimizations,
-            memory=settings.memory_bytes,
-            max_prompt_tokens=settings.max_prompt_tokens,
-            quantized=quantization_label,
+    with search_only_new_objects():
+        model, tokenizer = _load(spec, settings, model_files, device, needs_template=needs_template)
+        quantization_label = model_files.quantized.label if model_files.quantized else model_files.gguf
+        quantized = bool(quantization_label) or spec.quantization != "none"
+        failed = mark(
+            "{name} failed while it was set up ({error}: {reason}). Try another dtype or device, or choose another "
+            "model."
         )
-    release_unused()
+        with model_failures(spec.id, failed, quantized=quantized):
+            backend = HFBackend(
+                spec,
+                model_files.commit,
+                model,
+                tokenizer,
+                optimizations=optimizations,
+                memory=settings.memory_bytes,
+                max_prompt_tokens=settings.max_prompt_tokens,
+                quantized=quantization_label,
+            )
+        release_unused()
     notify(
         Message(
             "{model} works in up to {budget:.1f} GiB beside its weights.",
