@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,6 +41,21 @@ def test_a_packed_model_answers_as_before() -> None:
     assert torch.allclose(model(x), expected, atol=1e-5)
     packed = {name for name, module in model.named_modules() if isinstance(module, PackedLinear)}
     assert packed == {"first", "second"}, "neither the head nor what is shared"
+
+
+def test_a_layer_goes_as_soon_as_it_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model()
+    weights = [weakref.ref(model.first.weight), weakref.ref(model.second.weight)]
+    left: list[int] = []
+
+    def noted(weight: torch.Tensor) -> torch.Tensor:
+        left.append(sum(each() is not None for each in weights))
+        return pack(weight)
+
+    can_pack(model.first.weight)  # Tries the operators, once.
+    monkeypatch.setattr(linear, "pack", noted)
+    pack_layers(model)
+    assert left == [2, 1]
 
 
 @pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])

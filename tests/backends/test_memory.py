@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +24,7 @@ from jglue_app.backends.hf.memory import (
     MemoryBudget,
     memory_budget,
     release_unused,
+    search_only_new_objects,
 )
 from jglue_app.errors import InputError
 from jglue_app.settings import Settings, gib, load_settings
@@ -129,6 +133,63 @@ def test_memory_that_is_no_longer_used_goes_back_to_the_system() -> None:
     release_unused()
     assert here.memory_info().rss < full - 150 * 2**20
     assert len(pin) == 4_000
+
+
+class Cycle:
+    """An object that refers to itself: only a search finds that nobody else does."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    frozen = gc.get_freeze_count() > 0
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    if frozen:
+        gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_frozen")
+def test_while_a_model_loads_only_its_own_objects_are_searched_for_cycles() -> None:
+    before = weakref.ref(Cycle())
+    with contextlib.suppress(ValueError), search_only_new_objects():
+        assert gc.get_freeze_count() > 1_000
+        since = weakref.ref(Cycle())
+        with search_only_new_objects():
+            pass
+        assert gc.get_freeze_count() > 1_000, "the inner one has not begun it"
+        gc.collect()
+        assert since() is None and before() is not None
+        raise ValueError("it broke")
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert before() is None
+
+
+@pytest.mark.usefixtures("nothing_frozen")
+def test_what_is_left_out_for_good_stays_so() -> None:
+    gc.freeze()
+    with search_only_new_objects():
+        pass
+    assert gc.get_freeze_count() > 0
+
+
+@pytest.mark.usefixtures("nothing_frozen")
+def test_a_model_is_loaded_so_and_what_it_made_meanwhile_is_found(
+    tiny_model: TinyModel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen: list[int] = []
+
+    def noted() -> None:
+        frozen.append(gc.get_freeze_count())
+        release_unused()
+
+    monkeypatch.setattr("jglue_app.backends.hf.load.release_unused", noted)
+    open_backend(ModelSpec(str(tiny_model("llama"))), settings, device="cpu").close()
+    assert frozen[0] > 1_000 and gc.get_freeze_count() == 0
 
 
 def test_a_prompt_whose_attention_does_not_fit_is_not_run(tiny_model: TinyModel, settings: Settings) -> None:

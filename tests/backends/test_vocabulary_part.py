@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import core_model_loading
 
 from jglue_app.backends import open_backend
 from jglue_app.backends.hf.backend import HFBackend
-from jglue_app.backends.hf.engine import float32_weights, linear, vocabulary_part
+from jglue_app.backends.hf.checkpoint import file_pages
+from jglue_app.backends.hf.checkpoint.file_pages import release_copied_pages
+from jglue_app.backends.hf.engine import float32_weights, fused_modules, linear, vocabulary_part
+from jglue_app.backends.hf.engine.equivalence import ReferenceModel
 from jglue_app.backends.hf.engine.lm_head import LMHead
 from jglue_app.backends.hf.engine.mapped_files import MappedFiles
+from jglue_app.backends.hf.engine.packed_attention import in_packed_pass
 from jglue_app.backends.hf.engine.packed_model import PackedModel
 from jglue_app.settings import Settings
 from jglue_app.types import ModelSpec, Output, Prompt
@@ -173,6 +180,83 @@ def test_weights_are_converted_one_at_a_time_where_memory_is_short(
     assert {p.dtype for p in backend.model.parameters()} == {torch.bfloat16}
 
 
+@pytest.fixture
+def one_layer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layers of the tests' models are small."""
+    monkeypatch.setattr(float32_weights, "KEPT_BYTES", 0)
+
+
+def wide_layers(model: Any) -> list[int]:
+    """Numbers of the layers that have a packed weight in float32."""
+    return [
+        k
+        for k, layer in enumerate(model.model.layers)
+        if any(isinstance(m, linear.PackedLinear) and m.weight_dtype == torch.float32 for m in layer.modules())
+    ]
+
+
+@pytest.mark.usefixtures("one_layer_at_a_time")
+def test_one_layer_at_a_time_is_in_float32_and_nothing_is_kept(loaded: Callable[..., HFBackend]) -> None:
+    backend = loaded("bfloat16")
+    reference, model = backend._reference, backend.model
+    seen: list[list[int]] = []
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_pre_hook(lambda *_: seen.append(wide_layers(model)))
+    ids = reference.probe_sequences(20).sequence(0)
+    found = reference.logprobs(ids, 3)
+    assert seen == [[k] for k in range(len(model.model.layers))] and len(seen) > 1
+    assert not wide_layers(model) and not reference._float32_weights._converted
+    assert reference._float32_weights.convert_at_once() is True
+    assert reference._float32_weights.convert_at_once() is False, "it is so already"
+    reference.clear_cache()
+    assert torch.allclose(reference.logprobs(ids, 3), found, atol=1e-6)
+    assert seen[-1] == list(range(len(model.model.layers)))
+
+
+@pytest.mark.usefixtures("one_layer_at_a_time")
+def test_what_runs_fused_is_compared_in_float32_too(
+    loaded: Callable[..., HFBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated, wide = fused_modules._gated, []
+
+    def noted(module: Any, x: torch.Tensor) -> torch.Tensor:
+        out = gated(module, x)
+        if in_packed_pass() and x.dtype == torch.float32:
+            wide.append(1)
+            return out.roll(1, -1)
+        return out
+
+    monkeypatch.setattr(fused_modules, "_gated", noted)
+    backend = loaded("bfloat16")
+    if not any(isinstance(module, fused_modules._FusedGate) for module in backend.model.modules()):
+        pytest.skip("this processor lacks oneDNN's bfloat16")
+    assert wide and not backend.packed and "differ by" in backend.info.engine_reason
+
+
+@pytest.mark.usefixtures("one_layer_at_a_time")
+def test_a_model_that_reads_weights_of_a_layer_that_does_not_run_is_compared_in_float32(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(tiny_model("gemma3"), dtype=torch.bfloat16).eval()
+    first = model.model.layers[0].mlp.up_proj
+
+    def mixed(module: Any, args: tuple[torch.Tensor, ...]) -> None:
+        torch.nn.functional.linear(args[0], first.weight)  # Raises TypeError or RuntimeError unless of one dtype.
+
+    model.model.layers[1].mlp.register_forward_pre_hook(mixed)
+    at_load = ReferenceModel(model, None)
+    assert at_load.in_float32 and at_load._float32_weights._converted
+
+
+def test_layers_are_the_entries_of_the_outermost_lists() -> None:
+    def block() -> nn.Module:
+        return nn.ModuleDict({"experts": nn.ModuleList([nn.Linear(2, 2)])})
+
+    blocks = [block() for _ in range(4)]
+    body = nn.ModuleDict({"layers": nn.ModuleList(blocks[:2]), "groups": nn.ModuleList([nn.ModuleList(blocks[2:])])})
+    assert list(float32_weights._layers(nn.Sequential(nn.Linear(2, 2), body))) == blocks
+
+
 # --- memory of mapped files ------------------------------------------------------------------------------
 
 
@@ -208,3 +292,51 @@ def test_memory_that_is_no_files_is_kept() -> None:
     files = MappedFiles()
     assert files.release(numbers) == files.release(numbers[::2]) == 0
     assert torch.equal(numbers, torch.arange(2**16, dtype=torch.float32))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux alone lists what is in memory")
+def test_a_file_that_is_converted_is_not_in_memory_beside_what_it_becomes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, size = tmp_path / "model.safetensors", 2**20
+    generator = torch.Generator().manual_seed(0)
+    tensors = {str(k): torch.randn(size // 64, 64, generator=generator) for k in range(6)}
+    save_file(tensors, path)
+    monkeypatch.setattr(file_pages, "BLOCK_BYTES", 2**19)
+    found, held = {}, []
+    with release_copied_pages(), safetensors.safe_open(path, framework="pt") as opened:
+        for name in tensors:
+            found[name] = core_model_loading._materialize_copy(opened.get_slice(name), "cpu", torch.bfloat16)
+            held.append(resident(path))
+        as_stored = core_model_loading._materialize_copy(opened.get_slice("0"), "cpu", torch.float32)
+        assert torch.equal(as_stored, tensors["0"])
+        assert resident(path) - held[-1] > 0.9 * tensors["0"].nbytes / 1024, "what is used as it is stored stays"
+    assert max(held) < 0.25 * tensors["0"].nbytes / 1024
+    assert all(torch.equal(found[name], tensor.bfloat16()) for name, tensor in tensors.items())
+
+
+def test_weights_are_read_so_by_transformers(loaded: Callable[..., HFBackend], monkeypatch: pytest.MonkeyPatch) -> None:
+    own, copy = core_model_loading._materialize_copy, file_pages._copy
+    names: list[tuple[Any, ...]] = []
+
+    def noted(*args: Any) -> torch.Tensor:
+        out = copy(*args)
+        names.append((out.dtype, tuple(out.shape)))
+        return out
+
+    monkeypatch.setattr(file_pages, "_copy", noted)
+    backend = loaded("bfloat16")
+    shape = tuple(backend.model.get_input_embeddings().weight.shape)
+    assert (torch.bfloat16, shape) in names
+    assert core_model_loading._materialize_copy is own
+
+
+def test_two_models_that_load_at_once_leave_transformers_as_it_was() -> None:
+    own = core_model_loading._materialize_copy
+    first, second = release_copied_pages(), release_copied_pages()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert core_model_loading._materialize_copy is not own
+    second.__exit__(None, None, None)
+    assert core_model_loading._materialize_copy is own

@@ -41,7 +41,7 @@ from jglue_app.backends.hf.engine.padded_engine import PaddedEngine
 from jglue_app.backends.hf.engine.padded_model import PAD_ID, SINGLE, UNCACHED, BatchMode, PaddedModel
 from jglue_app.backends.hf.engine.requests import EMPTY_PROMPT, Limits, Result
 from jglue_app.backends.hf.failures import first_pass_failed, model_failures, not_causal
-from jglue_app.backends.hf.memory import is_out_of_memory, memory_budget, release_unused
+from jglue_app.backends.hf.memory import is_out_of_memory, memory_budget, release_freed, release_unused
 from jglue_app.backends.hf.tokenization.encoding import Encoder, tokenizer_facts
 from jglue_app.backends.hf.tokenization.tokenizer import context_length, end_ids, render_chat
 from jglue_app.errors import JglueAppError
@@ -121,6 +121,7 @@ class HFBackend:
             if self._optimizations.fusion:
                 fuse_modules(model)
                 fuse_layers(model)
+            release_freed()  # Of layers before they were packed.
             return ReferenceModel(model, self._limits.context_length)
         except NotCausalError as e:
             raise not_causal(spec.id, e) from e

@@ -22,6 +22,7 @@ from jglue_app.backends.hf.ablation import ALL, Optimizations
 from jglue_app.backends.hf.adapter.adapter_files import find_adapter
 from jglue_app.backends.hf.adapter.open_adapter import open_adapter
 from jglue_app.backends.hf.backend import HFBackend
+from jglue_app.backends.hf.checkpoint.file_pages import release_copied_pages
 from jglue_app.backends.hf.checkpoint.find_weights import find_model
 from jglue_app.backends.hf.checkpoint.gguf import reject_missing_weights
 from jglue_app.backends.hf.checkpoint.model_folder import ModelFiles, model_in_folder
@@ -35,7 +36,13 @@ from jglue_app.backends.hf.checkpoint.weight_checks import (
 from jglue_app.backends.hf.checkpoint.weight_headers import TensorHeader, read_headers
 from jglue_app.backends.hf.devices import quantization_config, resolve_device, resolve_dtype
 from jglue_app.backends.hf.failures import model_failures, not_enough_memory
-from jglue_app.backends.hf.memory import free_bytes, is_out_of_memory, release_unused
+from jglue_app.backends.hf.memory import (
+    free_bytes,
+    is_out_of_memory,
+    release_freed,
+    release_unused,
+    search_only_new_objects,
+)
 from jglue_app.backends.hf.tokenization.tokenizer import require_template
 from jglue_app.backends.hf.tokenization.tokenizer_loading import load_tokenizer
 from jglue_app.backends.named_models import named_models
@@ -81,24 +88,26 @@ def open_model(
     model_files = find_model(spec, settings, notify)
     _check_memory(spec, model_files, device, dtype)
     notify(Message("Loading {model}.", model=spec.id))
-    model, tokenizer = _load(spec, settings, model_files, device, needs_template=needs_template)
-    quantization_label = model_files.quantized.label if model_files.quantized else model_files.gguf
-    quantized = bool(quantization_label) or spec.quantization != "none"
-    failed = mark(
-        "{name} failed while it was set up ({error}: {reason}). Try another dtype or device, or choose another model."
-    )
-    with model_failures(spec.id, failed, quantized=quantized):
-        backend = HFBackend(
-            spec,
-            model_files.commit,
-            model,
-            tokenizer,
-            optimizations=optimizations,
-            memory=settings.memory_bytes,
-            max_prompt_tokens=settings.max_prompt_tokens,
-            quantized=quantization_label,
+    with search_only_new_objects():
+        model, tokenizer = _load(spec, settings, model_files, device, needs_template=needs_template)
+        quantization_label = model_files.quantized.label if model_files.quantized else model_files.gguf
+        quantized = bool(quantization_label) or spec.quantization != "none"
+        failed = mark(
+            "{name} failed while it was set up ({error}: {reason}). Try another dtype or device, or choose another "
+            "model."
         )
-    release_unused()
+        with model_failures(spec.id, failed, quantized=quantized):
+            backend = HFBackend(
+                spec,
+                model_files.commit,
+                model,
+                tokenizer,
+                optimizations=optimizations,
+                memory=settings.memory_bytes,
+                max_prompt_tokens=settings.max_prompt_tokens,
+                quantized=quantization_label,
+            )
+        release_unused()
     notify(
         Message(
             "{model} works in up to {budget:.1f} GiB beside its weights.",
@@ -123,18 +132,20 @@ def _load(
     try:
         config = AutoConfig.from_pretrained(**location)
         tokenizer = load_tokenizer(spec.id, location)
+        release_freed()  # Reading a large vocabulary takes twice the memory that it needs afterwards.
         if needs_template:
             require_template(tokenizer, spec.id)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            **location,
-            config=config,
-            dtype=resolve_dtype(spec, resolve_device(device)),
-            device_map="balanced" if device == "balanced" else {"": resolve_device(device)},
-            use_safetensors=files.use_safetensors,
-            weights_only=True,
-            quantization_config=quantization_config(spec, device),
-            output_loading_info=True,
-        )
+        with release_copied_pages():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                **location,
+                config=config,
+                dtype=resolve_dtype(spec, resolve_device(device)),
+                device_map="balanced" if device == "balanced" else {"": resolve_device(device)},
+                use_safetensors=files.use_safetensors,
+                weights_only=True,
+                quantization_config=quantization_config(spec, device),
+                output_loading_info=True,
+            )
     except ModelError:
         raise
     except Exception as e:  # Of transformers, safetensors, pickle, the tokenizer, the network: of any kind.

@@ -140,10 +140,10 @@ class ReferenceModel:
         except Exception:
             if self.part.exists:
                 self.part.close()
-            elif self.in_float32:
-                self.in_float32 = False  # Some module cannot be converted.
-            else:
+            elif not self.in_float32:
                 raise
+            elif not self._float32_weights.convert_at_once():
+                self.in_float32 = False  # Some module cannot be converted.
             self._cached_logprobs.clear()
             self._first_check()
 

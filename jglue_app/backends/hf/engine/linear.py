@@ -146,11 +146,12 @@ def pack_layers(model: Any) -> None:
         for parameter in module.parameters(recurse=False):
             uses[id(parameter)] = uses.get(id(parameter), 0) + 1
     places = Counter(parameter.data_ptr() for parameter in model.parameters() if parameter.layout == torch.strided)
-    for name, module in list(model.named_modules()):
+    # By their names: a list of the layers would keep them all until the last of them is packed.
+    for name in [name for name, module in model.named_modules() if type(module) is nn.Linear]:
+        module = model.get_submodule(name)
         if (
             module is not head
             and READ_ELSEWHERE not in module.__dict__
-            and type(module) is nn.Linear
             and uses[id(module.weight)] == 1
             and can_pack(module.weight)
         ):
