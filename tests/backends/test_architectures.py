@@ -37,6 +37,17 @@ READ = (
     # Linear attention between layers of the usual one.
     pytest.param("qwen3_5_text", "bfloat16", marks=pytest.mark.slow),
 )
+PACKED = (
+    ("qwen2_moe", "float32"),
+    pytest.param("qwen2_moe-wide", "bfloat16", marks=pytest.mark.slow),
+    # Beyond its window the way would change with the first long prompt.
+    pytest.param("qwen2_moe-far", "bfloat16", marks=pytest.mark.slow),
+    pytest.param("phimoe", "float32", marks=pytest.mark.slow),
+    # What is between its last layer and its head is a module of its own.
+    pytest.param("modernbert-decoder", "float32", marks=pytest.mark.slow),
+    pytest.param("modernbert-decoder-far", "float32", marks=pytest.mark.slow),
+)
+"""Whose windows are in no argument of the attention, but in its mask; and one with a module before the head."""
 NOT_CAUSAL = ("bert", "gemma3_text-bidirectional", "mbart", "doge-moe")
 
 
@@ -56,6 +67,12 @@ def test_an_architecture_answers_as_plain_transformers_does(name: str, dtype: st
     assert not row.way.startswith("refused"), row.said
     assert row.difference is not None and row.allowed is not None
     assert row.difference <= row.allowed
+
+
+@pytest.mark.parametrize(("name", "dtype"), PACKED)
+def test_a_window_that_is_in_the_mask_alone_is_kept_to_in_packed_passes(name: str, dtype: str, tmp_path: Path) -> None:
+    (row,) = architectures.examine(name, [dtype], tmp_path)
+    assert (row.way, row.verdict) == ("packed", "ok"), architectures.line(row)
 
 
 @pytest.mark.parametrize("name", NOT_CAUSAL)

@@ -149,13 +149,15 @@ class _FusedLayer(nn.Module):
             return super().forward(hidden_states, *args, **kwargs)
         if any(x.dtype != dtype or x.shape[-1] != self.self_attn.head_dim for x in positions):
             return super().forward(hidden_states, *args, **kwargs)
-        return _layer(self, hidden_states, positions)
+        return _layer(self, hidden_states, positions, kwargs.get("attention_mask"))
 
 
-def _layer(layer: Any, hidden: torch.Tensor, positions: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def _layer(
+    layer: Any, hidden: torch.Tensor, positions: tuple[torch.Tensor, torch.Tensor], mask: int | None = None
+) -> torch.Tensor:
     (before, after, before_mlp, after_mlp), _, kind = layer.__dict__["_fused"]
     dtype, residual = hidden.dtype, hidden.float()
-    out = _attention(layer.self_attn, _normed(getattr(layer, before), residual, dtype), positions, kind)
+    out = _attention(layer.self_attn, _normed(getattr(layer, before), residual, dtype), positions, kind, mask)
     residual = residual + (_normed(getattr(layer, after), out) if after else out)
     out = layer.mlp(_normed(getattr(layer, before_mlp), residual, dtype))
     residual = residual + (_normed(getattr(layer, after_mlp), out) if after_mlp else out)
@@ -177,17 +179,22 @@ def _normed(norm: Any, x: torch.Tensor, dtype: torch.dtype | None = None) -> tor
 
 
 def _attention(
-    module: Any, x: torch.Tensor, positions: tuple[torch.Tensor, torch.Tensor], kind: tuple[bool, str]
+    module: Any,
+    x: torch.Tensor,
+    positions: tuple[torch.Tensor, torch.Tensor],
+    kind: tuple[bool, str],
+    mask: int | None,
 ) -> torch.Tensor:
-    """Attention of a packed pass, (1, tokens, width) → (1, tokens, width)."""
-    has_norms, window = kind
+    """Attention of a packed pass, (1, tokens, width) → (1, tokens, width); for the mask see `window_of_mask`."""
+    has_norms, passed = kind
+    window = mask if isinstance(mask, int) else _WINDOWS[passed](module) or 0
     shape = (*x.shape[:-1], -1, module.head_dim)
     q, k, v = (projection(x).view(shape) for projection in (module.q_proj, module.k_proj, module.v_proj))
     if has_norms:
         q, k = _normed(module.q_norm, q, x.dtype), _normed(module.k_norm, k, x.dtype)
     cos, sin = positions[0][:, :, None], positions[1][:, :, None]
     q, k, v = _rotated(q, cos, sin).transpose(1, 2), _rotated(k, cos, sin).transpose(1, 2), v.transpose(1, 2)
-    out = attend(module.layer_idx, q, k, v, module.scaling, _WINDOWS[window](module) or 0)
+    out = attend(module.layer_idx, q, k, v, module.scaling, window)
     projected: torch.Tensor = module.o_proj(out.reshape(*x.shape[:-1], -1))
     return projected
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
+from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from jglue_app.backends.hf.engine.batched_attention import BatchedTries
@@ -120,7 +121,7 @@ def packed_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: torch.Tensor | int | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -128,11 +129,26 @@ def packed_attention(
     s_aux: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of transformers' interface: (1, heads, tokens, width) → (1, tokens, heads, width)."""
+    """Attention of transformers' interface: (1, heads, tokens, width) → (1, tokens, heads, width).
+
+    Instead of a mask it takes what `window_of_mask` returns.
+    """
     if unknown := [name for name in ("position_bias", "alibi") if kwargs.get(name) is not None]:
         raise Unsupported(str(unknown))
     terms = NO_TERMS if softcap is None and s_aux is None else ScoreTerms(softcap=softcap, sinks=s_aux)
-    return attend(module.layer_idx, query, key, value, scaling, sliding_window or 0, terms), None
+    # Some architectures have the window of a layer nowhere but in its mask.
+    window = attention_mask if isinstance(attention_mask, int) else sliding_window or 0
+    return attend(module.layer_idx, query, key, value, scaling, window, terms), None
+
+
+def window_of_mask(*_: Any, config: Any = None, local_size: int | None = None, **__: Any) -> int | None:
+    """What stands for the mask of some layers: tokens of its sliding window; None for any other mask.
+
+    Args:
+        config: of the model.
+        local_size: tokens of a window, or of a chunk; None for a mask that has neither.
+    """
+    return local_size if local_size is not None and local_size == getattr(config, "sliding_window", None) else None
 
 
 def attend(
@@ -215,3 +231,4 @@ def _grouped_query_attention(
 
 
 AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, window_of_mask)

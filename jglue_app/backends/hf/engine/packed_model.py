@@ -42,6 +42,9 @@ BATCHED_DEVICES = ("cuda", "cpu")
 """Kinds of devices on which the tries of a forward pass are batched in attention: a call takes long to start there."""
 PRODUCT_DEVICES = ("cpu",)
 """Those of them on which plain products over all tries are faster than torch's kernels."""
+_BEFORE_HEAD = {"ModernBertDecoderForCausalLM": "lm_head"}
+"""Class of a model → its module between the last hidden states and the product with the vocabulary, of those that have
+one."""
 
 
 class PackedModel:
@@ -65,6 +68,7 @@ class PackedModel:
         self._model = model
         self._reference = reference
         self._body = model.base_model
+        self._before_head = getattr(model, _BEFORE_HEAD.get(type(model).__name__, ""), torch.nn.Identity())
         self.counters = Counters()
         self.verified_length = 0
         """Tokens of the longest sequence that was compared with the model itself."""
@@ -188,11 +192,12 @@ class PackedModel:
         stopped = nullcontext() if should_stop is None else stopped_between_layers(self._model, should_stop)
         exchanged = self._packed_attention(max(positions) + 1)
         with forward_context(context), torch.inference_mode(), self.counters.timed(phase), exchanged, stopped:
-            states: torch.Tensor = self._body(
+            out = self._body(
                 input_ids=torch.tensor([list(ids)], device=self.device),
                 position_ids=torch.tensor([list(positions)], device=self.device),
                 use_cache=False,
-            ).last_hidden_state[0]
+            )
+            states: torch.Tensor = self._before_head(out.last_hidden_state[0])
         return states
 
     def _packed_attention(self, length: int) -> AbstractContextManager[None]:
@@ -316,6 +321,7 @@ class PackedModel:
         with self._reference.arithmetic():
             inputs = torch.tensor([ids], device=self.device)
             states = self._body(input_ids=inputs, use_cache=False).last_hidden_state[0, -count:]
+            states = self._before_head(states)
             return self._matching_transform(transforms, [states], [expected], noisy=False)
 
     def _verify_whole_head(self, probe: ProbeSequences, states: torch.Tensor) -> None:

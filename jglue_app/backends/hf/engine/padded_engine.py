@@ -1,14 +1,15 @@
 """Batches of prompts through a transformers model: greedy generation and log-likelihood of answers.
 
 For models whose attention cannot be exchanged; see `packed_engine` for the others. The prefix that all prompts of a
-call share is computed once, and its keys and values are copied into every batch. Batches are filled up to a number of
-tokens and halved when memory runs out.
+call share is computed once, and its keys and values are copied into every batch. Where a model keeps something else,
+its state is copied; see `state_sharing`. Batches are filled up to a number of tokens and halved when memory runs out.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ from jglue_app.backends.hf.engine.requests import (
     longest_sequence,
     shared_prefix,
 )
+from jglue_app.backends.hf.engine.state_generation import MAX_FED, StateGeneration, Unit, batches, units
 from jglue_app.backends.hf.memory import MemoryBudget
 from jglue_app.backends.hf.tokenization.encoding import Encoder
 from jglue_app.types import Prompt, RunError
@@ -85,6 +87,7 @@ class PaddedEngine:
         kind = "cpu" if model.device.type == "cpu" else "other"
         self._max_batch_tokens = memory.max_batch_tokens(MAX_BATCH_TOKENS[kind], model.logit_bytes)
         self._max_kv_tokens = memory.max_kv_tokens(MAX_KV_TOKENS[kind])
+        self._max_state_rows = MAX_ROWS
         self.counters: Counters = model.counters
 
     @property
@@ -125,14 +128,86 @@ class PaddedEngine:
             return
         yield from rejected.items()
         identical = group_identical({i: (tuple(ids), prompts[i].stop) for i, ids in pending.items()})
-        prefix_length = self._prefix([pending[i] for i in identical], should_stop)
+        left = {i: pending[i] for i in identical}
+        stops = {i: prompts[i].stop for i in identical}
+        by_state = self._generate_by_state(left, stops, max_new_tokens, should_stop, repetition_penalty)
+        for i, result in for_all_identical(by_state, identical):
+            left.pop(i, None)
+            yield i, result
+        prefix_length = self._prefix(list(left.values()), should_stop)
 
         def run(batch: list[Row]) -> Results:
-            stops = [prompts[i].stop for i, _ in batch]
-            return self._generate_batch(batch, stops, prefix_length, max_new_tokens, should_stop, repetition_penalty)
+            rows_stops = [stops[i] for i, _ in batch]
+            return self._generate_batch(
+                batch, rows_stops, prefix_length, max_new_tokens, should_stop, repetition_penalty
+            )
 
-        rows: list[Row] = [(i, pending[i]) for i in identical]
+        rows: list[Row] = list(left.items())
         yield from for_all_identical(self._in_batches(rows, prefix_length, max_new_tokens, run, should_stop), identical)
+
+    def _generate_by_state(
+        self,
+        prompts: Mapping[int, list[int]],
+        stops: Mapping[int, tuple[str, ...]],
+        max_new_tokens: int,
+        should_stop: Callable[[], bool],
+        repetition_penalty: float,
+    ) -> Iterator[Result]:
+        """Results of the prompts that could be continued from copies of the model's cache: those that share something,
+        where it has such copies."""
+        sharing = self.model.state_sharing
+        if sharing is None or not prompts:
+            return
+        generation = StateGeneration(sharing, self._tokenizer, self._eos, self.counters)
+        contexts = list(prompts.values())
+        left = {i: ids for i, ids in prompts.items() if self.model.fits(len(ids) + max_new_tokens, self._memory)}
+
+        def stopped() -> AbstractContextManager[None]:
+            return self.model.stopped_between_layers(should_stop)
+
+        while left and not should_stop():
+            try:
+                with stopped():
+                    prefix_length = sharing.keep_prefix(contexts)
+                plan = self._state_batches(left, prefix_length, max_new_tokens)
+                for i, result in generation.results(
+                    left, stops, max_new_tokens, repetition_penalty, batches=plan, stopped=stopped
+                ):
+                    yield i, result
+                    left = {k: ids for k, ids in left.items() if k != i}
+            except StopRequested:
+                return
+            except (RuntimeError, MemoryError) as e:
+                raise_unless_out_of_memory(e)
+                if generation.running < 2:  # The others run row by row.
+                    return
+                self._max_state_rows = generation.running // 2
+            else:
+                return
+
+    def _state_batches(
+        self, prompts: Mapping[int, list[int]], prefix_length: int, max_new_tokens: int
+    ) -> list[list[Unit]]:
+        """Prompts as they are continued from copies of the model's cache, which fit into memory together."""
+        sharing = self.model.state_sharing
+        assert sharing is not None
+
+        def rows_of_pass(tokens: int) -> int:
+            if sharing.rows == "single":
+                return 1
+            # A model that reads in chunks fills up the last one.
+            return min(self._max_state_rows, self._max_batch_tokens // max(tokens, self.model.chunk_tokens))
+
+        def rows_of_batch(unit: Unit) -> int:
+            tokens = max(len(prompts[i]) for i in unit.keys) + max_new_tokens
+            # Rows are copied when some of them have ended.
+            row_bytes = 2 * (sharing.state_bytes + self._memory.kv_bytes * tokens)
+            return max(1, min(self._max_state_rows, self._max_kv_tokens // tokens, self._memory.budget // row_bytes))
+
+        # On a CPU a pass over the tokens of one sequence takes no longer than their part of a larger pass.
+        group = sharing.rows != "equal" and self.model.device.type == "cpu"
+        found = units(prompts, prefix_length, MAX_FED[sharing.rows], rows_of_pass, group=group)
+        return list(batches(found, rows_of_batch)) if sharing.rows == "any" else [[unit] for unit in found]
 
     def _generate_batch(
         self,

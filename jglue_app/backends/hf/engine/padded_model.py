@@ -27,7 +27,7 @@ from jglue_app.backends.hf.engine.equivalence import (
 )
 from jglue_app.backends.hf.engine.outputs import raise_unless_out_of_memory
 from jglue_app.backends.hf.engine.state_sharing import StateSharing
-from jglue_app.backends.hf.memory import MemoryBudget, is_out_of_memory
+from jglue_app.backends.hf.memory import MemoryBudget, config_sizes, is_out_of_memory
 from jglue_app.errors import first_line
 from jglue_app.messages import Joined, Message, mark
 
@@ -35,6 +35,8 @@ from jglue_app.messages import Joined, Message, mark
 PAD_ID = 0
 VERIFIED_NEW_TOKENS = 3
 """Tokens that a comparison generates."""
+CHUNK_SETTINGS = ("chunk_size", "mamba_chunk_size", "block_size")
+"""Of recurrent models that read in chunks, the last of which is filled up."""
 PREFIX_PROBE_TOKENS = 24
 """Tokens of the sequences with which sharing a prefix is tried."""
 
@@ -88,6 +90,8 @@ class PaddedModel:
         self.device: torch.device = model.device
         self.logit_bytes = reference.logit_bytes
         """Bytes of logits for every token of a batch; 0 if the vocabulary is scored at the last positions alone."""
+        self.chunk_tokens = max(config_sizes(model.config.get_text_config(), *CHUNK_SETTINGS), default=1)
+        """Tokens that take no less time and memory when there are fewer of them."""
         self.counters = Counters()
         self._cached_prefix: tuple[list[int], PrefixKV] = ([], [])
         self._context_length = reference.context_length
@@ -226,7 +230,7 @@ class PaddedModel:
 
     @property
     def state_sharing(self) -> StateSharing | None:
-        """Ranks answers from copies of the model's cache; None where it cannot, or where a prefix is shared anyway."""
+        """Goes on from copies of the model's cache; None where it cannot, or where a prefix is shared anyway."""
         return self._state_sharing if self.mode.use_cache else None
 
     def _verified_state_sharing(self, length: int) -> StateSharing | None:
