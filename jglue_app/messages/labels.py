@@ -614,7 +614,7 @@ LABELS: dict[str, str] = {
     "alike": "cannot be told apart from {}: {}",
     "fold_fragments": "{} fragments (too few items for a verdict)",
     "fold_failed": "{} failed or empty",
-    "fold_sweep": "{} runs of {} under several prompts",
+    "fold_sweep": "{} runs of {} that differ in prompt or settings",
     "fold_grid": "Runs of the grid {1}: {0}",
     "tick": "Compare with the baseline",
     "embedding": "embedding",

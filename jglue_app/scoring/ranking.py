@@ -14,6 +14,7 @@ from which this one cannot be told apart.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,8 @@ LEAST_SCORED = 0.95
 """Share of the items of each subset that have to count in a ranked run's score: one whose failed or unreadable answers
 are left out is scored on other items than the rest."""
 LEVEL = 0.05
+OTHER_ITEMS = Message("no other run has the same items")
+SCORED_OTHERWISE = Message("no other run of the same items is scored in the same way (texts or log-likelihood)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,17 @@ def comparable(candidates: Mapping[str, RunSummary], tasks: Sequence[str]) -> tu
     """
     apart: dict[str, Message] = {}
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    of_items: Counter[tuple[str, ...]] = Counter()
     for name, run in candidates.items():
         if reason := _why_not_ranked(run, tasks):
             apart[name] = reason
             continue
-        groups.setdefault(tuple((run.subsets[t].reading, run.subsets[t].items) for t in tasks), []).append(name)
-    alone = {names[0] for names in groups.values() if len(names) == 1}
+        groups.setdefault(tuple((run.subsets[t].items, run.subsets[t].reading) for t in tasks), []).append(name)
+        of_items[tuple(run.subsets[t].items for t in tasks)] += 1
     if len(candidates) > 1:
-        apart |= {name: Message("no other run has the same items") for name in candidates if name in alone}
+        for key, names in groups.items():
+            if len(names) == 1:
+                apart[names[0]] = SCORED_OTHERWISE if of_items[tuple(items for items, _ in key)] > 1 else OTHER_ITEMS
     ranked = [
         Group(tuple(names), {task: candidates[names[0]].subsets[task].planned for task in tasks})
         for names in groups.values()

@@ -79,6 +79,9 @@ def test_a_text_is_not_ranked_with_a_choice_by_log_likelihood() -> None:
     written = nli(*[("entailment", output("含意"))] * 12)
     groups, apart = comparable(candidates({"a": chosen, "b": written, "c": written}), ["jnli"])
     assert [group.names for group in groups] == [("b", "c")]
+    assert apart == {"a": "no other run of the same items is scored in the same way (texts or log-likelihood)"}
+    # Over other items no way of scoring would help.
+    _, apart = comparable(candidates({"a": chosen, "b": right("o" * 20), "c": right("o" * 20)}), ["jnli"])
     assert apart == {"a": "no other run has the same items"}
 
 
