@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.scoring import many_pairs
 from jglue_app.scoring.columns import Differences
 from jglue_app.scoring.comparison import MIN_PAIRED
@@ -34,6 +34,16 @@ LEAST_SCORED = 0.95
 are left out is scored on other items than the rest."""
 LEVEL = 0.05
 OTHER_ITEMS = Message("no other run has the same items")
+UNSCORED = {
+    "no_logprobs": mark("this protocol ranks the answers by log-likelihood, and the run wrote texts alone"),
+    "no_text": mark("this protocol reads texts, and the run ranked the answers by log-likelihood alone"),
+    "cosines": mark("this protocol reads a number that a model wrote, and the run has cosines of embeddings"),
+    "no_answers": mark("the run has no answer there"),
+}
+"""`SubsetSummary.unscored` → why there is no score."""
+NOT_RUN = mark("the run was not asked them")
+ALIKE = mark("all answers that could be read are the same, and a correlation cannot be computed of these")
+UNREADABLE = mark("too few answers could be read to compute a correlation")
 SCORED_OTHERWISE = Message("no other run of the same items is scored in the same way (texts or log-likelihood)")
 
 
@@ -92,11 +102,8 @@ def comparable(candidates: Mapping[str, RunSummary], tasks: Sequence[str]) -> tu
 
 
 def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
-    without = [TASKS[t].title for t in tasks if t not in run.subsets or run.subsets[t].score.value is None]
-    if len(without) > 1:
-        return Message("no score for {count} of the subsets", count=len(without))
-    if without:
-        return Message("no score for {subset}", subset=without[0])
+    if lacks := _lacks(run, tasks):
+        return lacks
     for task in tasks:
         asked, score, subset = run.subsets[task].scorable, run.subsets[task].score, TASKS[task].title
         if asked < MIN_PAIRED:
@@ -110,6 +117,26 @@ def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
         if score.low is None:
             return Message("the answers to {subset} vary too little to be tested", subset=subset)
     return None
+
+
+def _lacks(run: RunSummary, tasks: Sequence[str]) -> Message | None:
+    """The subsets without a score, and why there is none, each reason once; None where all have one."""
+    without: dict[str, list[str]] = {}
+    for task in tasks:
+        subset = run.subsets.get(task)
+        if subset is None or subset.score.value is None:
+            reason = NOT_RUN if subset is None else UNSCORED.get(subset.unscored) or _undefined(subset.score.n)
+            without.setdefault(reason, []).append(TASKS[task].title)
+    reasons = [
+        Message("no score for {subsets}: {why}", subsets=Joined(", ", titles), why=Message(reason))
+        for reason, titles in without.items()
+    ]
+    return Joined("; ", reasons) if reasons else None
+
+
+def _undefined(n: int) -> str:
+    """Why a correlation over so many answers that could be read has no value."""
+    return ALIKE if n > 1 else UNREADABLE
 
 
 def mean_tests(differences: Iterable[Differences], *, single_share: bool) -> tuple[Floats, Floats]:

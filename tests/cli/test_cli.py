@@ -217,6 +217,8 @@ def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_pat
     unranked = here("leaderboard", "--data", "sample", "--tasks", "jnli,jsts").out
     assert "–: no score in one of these subsets, so no rank." in unranked
     assert "so no rank" not in shown
+    by_ranking = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--protocol", "stability-jp").out
+    assert "ranks the answers by log-likelihood, and the run wrote texts" in " ".join(by_ranking.split())
     assert here("name", poor, "下の\x1b[1m実行").code == 2
     assert (
         here("name", Path(poor).name, "下の実行", "--description", "一行目\n二行目").out == "下の実行\n一行目\n二行目\n"
