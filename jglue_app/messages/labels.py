@@ -239,6 +239,8 @@ LABELS: dict[str, str] = {
     "run_phase": "The step before answering",
     "run_more": "Each subset",
     "run_count": "{} of {} items",
+    "in_the_way": "Running now: {}",
+    "stop_other": "Stop what is running now",
     "waiting": "In line: {} before you …",
     "waiting_time": "In line: {} before you, {}",
     "about_s": "about {} s",

@@ -18,6 +18,7 @@ from jglue_app.ui.jobs import Job
 from jglue_app.ui.progress import STOP_TIMEOUT_S, follow, progress_html
 from jglue_app.ui.state import AppState
 from jglue_app.ui.stepping import NOTHING, after, pause
+from jglue_app.ui.stop_other import StopOther, stop_other
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
 Drawing = Callable[[Job], Callable[[bool], Updates]]
@@ -40,21 +41,23 @@ class RunButton:
     button: gr.Button
     switch: gr.Button
     """Starts the form's settings in place of the run that is going on; in sight only where they differ."""
+    other: StopOther
+    """Stops what the run waits for."""
     notice: gr.HTML
-    """What pressing that does."""
+    """What pressing `switch` does."""
 
     @property
     def components(self) -> list[Component]:
         """All of them."""
-        return [self.button, self.switch, self.notice]
+        return [self.button, self.switch, self.other.button, self.notice]
 
     def appearance(self, owner: str, lang: str) -> Updates:
         """The button as it is to look now. What a form that was changed says stays while a run is going on."""
         job = self.state.jobs.latest(owner, self.kind)
         if job is not None and job.active:
-            return {self.button: gr.update(value=word("stop", lang), variant="stop")}
+            return {self.button: gr.update(value=word("stop", lang), variant="stop"), **self.other.update(job)}
         run = gr.update(value=word(self.label, lang), variant="primary")
-        return {self.button: run, self.switch: gr.update(visible=False), self.notice: ""}
+        return {self.button: run, self.switch: gr.update(visible=False), self.notice: "", **self.other.update(job)}
 
     def appearance_for(self, owner: str, lang: str, wanted: RunRequest | None) -> Updates:
         """The same beside a form that asks for something, or for what cannot be done (None)."""
@@ -131,11 +134,15 @@ class RunButton:
             job = after
 
 
-def buttons(t: T, label: Any, elem_id: str, *, interactive: bool = True) -> tuple[gr.Button, gr.Button]:
-    """Put the button and the one beside it into the surrounding Blocks.
+def build(
+    state: AppState, t: T, kind: str, label: Any, elem_id: str, *, interactive: bool = True
+) -> tuple[gr.Button, gr.Button, StopOther]:
+    """Put the button and those beside it into the surrounding Blocks.
 
     Args:
+        state: the server's.
         t: labels for the browser.
+        kind: of the jobs that it starts.
         label: what the button says while nothing runs.
         elem_id: of the button.
         interactive: whether it can be pressed.
@@ -151,7 +158,7 @@ def buttons(t: T, label: Any, elem_id: str, *, interactive: bool = True) -> tupl
         interactive=interactive,
     )
     switch = gr.Button(t("run_switch"), elem_id=f"{elem_id}-switch", scale=2, min_width=140, visible=False)
-    return button, switch
+    return button, switch, StopOther(state, kind, stop_other(t, f"{elem_id}-other"))
 
 
 def status_pane(elem_id: str) -> gr.HTML:

@@ -98,6 +98,7 @@ class CompareTab:
         press = errors_shown_in(self.panel.status, self.press)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
         self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
+        self.run.other.connect()
         self.report.connect_to_list(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **LATEST)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
@@ -305,7 +306,7 @@ def build(state: AppState, t: T) -> CompareTab:
                 places = [gr.Column(scale=3, min_width=220) for _ in range(2)]
                 places.append(gr.Column(scale=1, min_width=110))
                 with gr.Column(scale=2, min_width=200):
-                    run = run_button.buttons(t, t("run"), "run")
+                    run = run_button.build(state, t, KIND, t("run"), "run")
             setup = pane("setup", setup_html(DEFAULT, "ja"))
             verdict, says = pane("verdict"), pane("run-says")
             limits = pane("limits", visible=state.settings.public)

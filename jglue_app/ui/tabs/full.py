@@ -20,7 +20,7 @@ from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, LATEST, PRIVATE, UNCHANGE
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import progress_html
+from jglue_app.ui.progress import going_html, progress_html
 from jglue_app.ui.prompt_check import PromptCheck
 from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
@@ -86,6 +86,7 @@ class FullTab:
             press, {*inputs, self.run.button}, self.views, **FOLLOWS_JOB, trigger_mode="multiple"
         )
         switch = self.run.switch.click(errors_shown_in(self.status, self.start), inputs, self.views, **FOLLOWS_JOB)
+        self.run.other.connect()
         resume = self.resume.click(self.fill_from_run, self.unfinished, filled, **PRIVATE).then(
             errors_shown_in(self.status, self.resume_run),
             {self.push_when_done, self.unfinished},
@@ -203,7 +204,7 @@ class FullTab:
             nonlocal board_drawn_at
             if last:
                 return self.final_views(job, lang)
-            status = progress_html(job, lang, ahead=self.state.jobs.queue_position(job))
+            status = going_html(self.state.jobs, job, lang)
             hidden = gr.update(visible=False)  # What is running is not offered to go on.
             updates: Updates = {self.status: status, self.unfinished: hidden, self.resume: hidden}
             now = time.monotonic()
@@ -235,7 +236,9 @@ class FullTab:
         choices = [
             (f"{run_text(run, lang)} · {run.done:,}/{run.planned:,}", name)
             for name, run in self.state.runs(owner, shipped=False).items()
-            if not run.finished and name not in active and _is_resumable(self.state, run)
+            if not run.finished
+            and name not in active
+            and _is_resumable(self.state, run)
         ]
         visible = bool(choices) and not self.state.settings.public
         first = choices[0][1] if choices else None
@@ -262,7 +265,7 @@ class FullTab:
                 self.name: "",
             }
         if job.active:
-            return {**updates, self.status: progress_html(job, lang)}
+            return {**updates, self.status: going_html(self.state.jobs, job, lang)}
         return {**updates, **self.final_views(job, lang)}
 
 
@@ -291,7 +294,7 @@ def build(state: AppState, t: T) -> FullTab:
         elem_id="full-wandb-when-done",
     )
     with gr.Row():
-        run = run_button.buttons(t, t("full_run"), "full-run", interactive=not settings.public)
+        run = run_button.build(state, t, KIND, t("full_run"), "full-run", interactive=not settings.public)
     verdict, says, status = pane("full-verdict"), pane("full-run-says"), run_button.status_pane("full-status")
     board = pane("full-board")
     name = gr.Textbox("", visible=False, elem_id="full-name")
