@@ -14,6 +14,7 @@ from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.writer import is_being_written
 from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, LATEST, PRIVATE, UNCHANGED, Updates, Values
@@ -232,13 +233,16 @@ class FullTab:
     def _unfinished_runs(self, owner: str, lang: str) -> Updates:
         """The list of runs that were started and not finished, and the button beside it."""
         job = self.state.jobs.latest(owner, KIND)
-        active = {run.run for run in job.runs.values()} if job is not None and job.active else set()
+        own = {run.run for run in job.runs.values()} if job is not None else set()
+        active = own if job is not None and job.active else set()
         choices = [
             (f"{run_text(run, lang)} · {run.done:,}/{run.planned:,}", name)
             for name, run in self.state.runs(owner, shipped=False).items()
             if not run.finished
             and name not in active
             and _is_resumable(self.state, run)
+            # The command line, or another page, may be making it. One's own that was stopped is written to a little on.
+            and (name in own or not is_being_written(run.path))
         ]
         visible = bool(choices) and not self.state.settings.public
         first = choices[0][1] if choices else None
