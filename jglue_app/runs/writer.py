@@ -44,8 +44,8 @@ class RunWriter:
             self._make(path)
         except OSError as e:
             raise StoreError(
-                "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
-                "--runs-dir, or JGLUE_RUNS_DIR.",
+                "The run folder {path} cannot be made ({reason}). Choose another folder for runs: JGLUE_RUNS_DIR "
+                "(--runs-dir).",
                 path=path,
                 reason=reason_of(e),
             ) from e

@@ -107,9 +107,9 @@ def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
     for task in tasks:
         asked, score, subset = run.subsets[task].scorable, run.subsets[task].score, TASKS[task].title
         if asked < MIN_PAIRED:
-            return Message(
-                "only {count:,} items of {subset}; {least} are needed", count=asked, subset=subset, least=MIN_PAIRED
-            )
+            few = mark("only {count:,} items of {subset}; {least} are needed")
+            one = "only 1 item of {subset}; {least} are needed" if asked == 1 else few
+            return Message.worded(one, few, {"count": asked, "subset": subset, "least": MIN_PAIRED})
         if score.n < LEAST_SCORED * asked:
             return Message(
                 "only {scored:,} of {asked:,} items of {subset} count", scored=score.n, asked=asked, subset=subset

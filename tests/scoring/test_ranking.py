@@ -53,6 +53,7 @@ def test_what_cannot_be_ranked_stands_apart_with_the_reason() -> None:
         "half": right("o" * 10, 20),
         "nearly": right("o" * 19, 20),
         "nine": right("o" * 9),
+        "one": right("o"),
         "alone": right("o" * 33),
         "other": sts({i / 10: "3.0" for i in range(20)}),
     }
@@ -63,6 +64,7 @@ def test_what_cannot_be_ranked_stands_apart_with_the_reason() -> None:
         "half": "only 10 of 20 items of JNLI count",
         "nearly": "no other run has the same items",
         "nine": "only 9 items of JNLI; 10 are needed",
+        "one": "only 1 item of JNLI; 10 are needed",
         "alone": "no other run has the same items",
         "other": "no score for JNLI: the run was not asked them",
     }
