@@ -48,4 +48,4 @@ class StopOther:
 
 def stop_other(t: T, elem_id: str) -> gr.Button:
     """Put the button into the surrounding Blocks."""
-    return gr.Button(t("stop_other"), elem_id=elem_id, variant="stop", scale=2, min_width=140, visible=False)
+    return gr.Button(t("stop_other"), elem_id=elem_id, scale=2, min_width=140, visible=False)

@@ -12,6 +12,7 @@ from jglue_app.runs.store import RunStore
 from jglue_app.version import __version__
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
 from tests.ui.driving import (
+    SHIFTS,
     choose_model,
     finished,
     generate_only,
@@ -52,7 +53,12 @@ def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open
     # The controls and the command still say what is running.
     assert "whole.jsonl --tasks jnli --data sample" in page.inner_text("#full-repeat")
     assert "whole.jsonl" in page.locator("#full-model input").input_value()
+    # The bar over the page goes away at the run's end, and nothing in the page moves for it.
+    page.evaluate("window.scrollTo(0, 0)")
+    page.evaluate(SHIFTS)
     finished(page, box="full-status")
+    page.wait_for_timeout(300)
+    assert sum(page.evaluate("window.shifts")) <= 0.05
     page.click("#full-export")
     with page.expect_download() as download:
         page.locator("#full-file a").first.click()
