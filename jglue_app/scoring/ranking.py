@@ -44,6 +44,7 @@ UNSCORED = {
 NOT_RUN = mark("the run was not asked them")
 ALIKE = mark("all answers that could be read are the same, and a correlation cannot be computed of these")
 UNREADABLE = mark("too few answers could be read to compute a correlation")
+OTHERS_UNRANKED = Message("the other runs of the same items cannot be ranked, as is said beside them")
 SCORED_OTHERWISE = Message("no other run of the same items is scored in the same way (texts or log-likelihood)")
 
 
@@ -81,16 +82,21 @@ def comparable(candidates: Mapping[str, RunSummary], tasks: Sequence[str]) -> tu
     apart: dict[str, Message] = {}
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     of_items: Counter[tuple[str, ...]] = Counter()
+    of_unranked: set[tuple[str, ...]] = set()
     for name, run in candidates.items():
+        items = tuple(run.subsets[t].items if t in run.subsets else "" for t in tasks)
         if reason := _why_not_ranked(run, tasks):
             apart[name] = reason
+            of_unranked.add(items)
             continue
         groups.setdefault(tuple((run.subsets[t].items, run.subsets[t].reading) for t in tasks), []).append(name)
-        of_items[tuple(run.subsets[t].items for t in tasks)] += 1
+        of_items[items] += 1
     if len(candidates) > 1:
         for key, names in groups.items():
             if len(names) == 1:
-                apart[names[0]] = SCORED_OTHERWISE if of_items[tuple(items for items, _ in key)] > 1 else OTHER_ITEMS
+                items = tuple(items_of_subset for items_of_subset, _ in key)
+                unranked = OTHERS_UNRANKED if items in of_unranked else OTHER_ITEMS
+                apart[names[0]] = SCORED_OTHERWISE if of_items[items] > 1 else unranked
     ranked = [
         Group(tuple(names), {task: candidates[names[0]].subsets[task].planned for task in tasks})
         for names in groups.values()

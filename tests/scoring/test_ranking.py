@@ -85,6 +85,12 @@ def test_a_text_is_not_ranked_with_a_choice_by_log_likelihood() -> None:
     # Over other items no way of scoring would help.
     _, apart = comparable(candidates({"a": chosen, "b": right("o" * 20), "c": right("o" * 20)}), ["jnli"])
     assert apart == {"a": "no other run has the same items"}
+    # A run of the same items that has no score of its own does not make them other items.
+    _, apart = comparable(
+        {name: candidate(data, "stability-jp") for name, data in (("a", chosen), ("b", written))}, ["jnli"]
+    )
+    assert apart["a"] == "the other runs of the same items cannot be ranked, as is said beside them"
+    assert "the run wrote texts alone" in apart["b"]
 
 
 def test_a_run_without_a_score_says_why() -> None:
