@@ -23,6 +23,7 @@ def test_the_builder_is_sent_what_it_copies_and_no_more() -> None:
     sent = {rule.removeprefix("!") for rule in rules if rule.startswith("!") and "screenshots" not in rule}
     assert sent == copied
     assert "!assets/screenshots/preview.png" in rules
+    assert {"assets/launch", "assets/guide"} <= set(rules), "of no use to whoever runs it"
 
 
 def test_it_runs_without_rights_and_writes_to_its_volume_and_temporary_files_alone() -> None:

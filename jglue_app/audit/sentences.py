@@ -403,7 +403,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         mark(
             "Scores above 1: {above:,}; others: {below:,}. It is read on the scale of the larger number, as "
             "percentages if both are equal. These may be on the other scale, or very low, and are left aside. Say "
-            "--percent or --fraction to have the whole table read as one."
+            "which it is to have the whole table read as one (--percent or --fraction, or the choice on the page)."
         ),
     ),
     "board_open": (

@@ -110,7 +110,7 @@ def _run(
     as_json: bool,
 ) -> int:
     """Make the runs of a grid and show its table; returns the exit code."""
-    view = ProgressView(names_sides=False)  # There are no two sides, as `compare` has them.
+    view = ProgressView()
     with view, stop_on_signal() as stop, ModelPool(settings, device=device) as pool:
         described = read_grid(file)
         given = described.budget_with(budget)

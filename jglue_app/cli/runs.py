@@ -41,7 +41,7 @@ from jglue_app.cli.tables import (
 from jglue_app.cli.wandb import EntityOption, OfflineOption, ProjectOption, Wandb, WandbOption
 from jglue_app.cluster import RayOptions, run_plans_on_ray
 from jglue_app.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, JglueAppError
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.results.first_differences import FirstDifferences, has_tokenizer_here, is_backend_comparison
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan
@@ -129,9 +129,9 @@ def tell_missing(plans: Sequence[Plan], settings: Settings, view: ProgressView, 
     """Say how many items have no output, unless `silent`; the exit code says whether there are any."""
     missing = sum(p.total - len(RunStore.of(settings.runs_dir, p.spec).finished_of(p.items)) for p in plans)
     if missing and not silent:
-        view.say(
-            Message("{missing} items have no output. Start the same command again to try them again.", missing=missing)
-        )
+        template = mark("{missing} items have no output. Start the same command again to try them again.")
+        one = "1 item has no output. Start the same command again to try it again."
+        view.say(Message.worded(one if missing == 1 else template, template, {"missing": missing}))
     return EXIT_INCOMPLETE if missing else 0
 
 
@@ -231,7 +231,8 @@ def _evaluate(
 ) -> int:
     """Make the runs of a request, show and push them; returns the exit code. `yes` agrees to what they cost, `over` is
     the cluster that answers, if one does."""
-    with ProgressView() as view, ModelPool(settings, device=device) as pool:
+    several = len(request.sides) > 1
+    with ProgressView(names_sides=several) as view, ModelPool(settings, device=device) as pool:
         wanted = request.plans(settings, progress=view.download)
         stores = [RunStore.of(settings.runs_dir, plan.spec) for _, plan in wanted]
         plans = approved(wanted, pool, stores, view, yes=yes)

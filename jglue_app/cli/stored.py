@@ -133,7 +133,7 @@ def leaderboard(
     found: Rankings | None = None
     before: Mapping[str, Place] = {}
     if wandb:
-        login = wandb_sink.log_in(wandb_sink.target(wandb))
+        login = wandb_sink.log_in(wandb_sink.target(wandb), reads=not report)
         project = wandb_sink.standings(login)
         entries = project.ranked(protocol, against, data_kind, names)
         elsewhere = Counter(str(run["data_kind"]) for run in project.runs)

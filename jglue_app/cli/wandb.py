@@ -185,7 +185,7 @@ def pull(
     """Restore a run's folder from Weights & Biases; of a comparison both. The page then opens it like one made here."""
     settings = settings_of(runs_dir)
     path = wandb_sink.parse_run_path(run)
-    login = wandb_sink.log_in(wandb_sink.target(path.project, path.entity))
+    login = wandb_sink.log_in(wandb_sink.target(path.project, path.entity), reads=True)
     with ProgressView() as view:
         folders = wandb_sink.pull(path, login, settings.runs_dir, on_message=view.say)
     print_json([str(folder) for folder in folders]) if as_json else print_lines(map(str, folders))

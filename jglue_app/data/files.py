@@ -106,8 +106,8 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
         raise InputError(files.how_to_obtain, file=files.path(split))
     if task not in DISTRIBUTED:
         raise InputError(
-            "MARC-ja is no longer distributed. Give your own file in the official format with --marc-ja FILE, "
-            "or put it in the data folder as marc_ja-v1.1/valid-v1.1.json."
+            "MARC-ja is no longer distributed. Give your own file in the official format as “Your own MARC-ja file” "
+            "(--marc-ja), or put it in the data folder as marc_ja-v1.1/valid-v1.1.json."
         )
     target = cached_path(settings, task, split)
     url = f"{settings.data_url.rstrip('/')}/{official_name(task, split)}"
@@ -145,15 +145,15 @@ def _download(
     """Stream the content at `url` to `write`; `sampled` is whether embedded samples could be used instead."""
     if data_dir and sampled:
         remedy = Message(
-            "Check the connection, put the file into {folder} (JGLUE_DATA_DIR), or use the embedded samples "
-            "(--data sample).",
+            "Check the connection, put the file into {folder} (JGLUE_DATA_DIR), or choose “Sample” as “Data” (--data "
+            "sample).",
             folder=data_dir,
         )
     elif data_dir:
         remedy = Message("Check the connection, or put the file into {folder} (JGLUE_DATA_DIR).", folder=data_dir)
     elif sampled:
         remedy = Message(
-            "Check the connection, set JGLUE_DATA_DIR to a local copy of the files, or use the embedded samples "
+            "Check the connection, set JGLUE_DATA_DIR to a local copy of the files, or choose “Sample” as “Data” "
             "(--data sample)."
         )
     else:
@@ -413,14 +413,15 @@ def load(
         if spec.files:
             raise InputError(spec.files.how_to_obtain, file=spec.files.path(split))
         raise InputError(
-            "There are no {split} items of {subset}: its official files are not distributed, and "
-            "the embedded samples have none. Leave it out of the subsets, or use --split valid.",
+            "There are no {split} items of {subset}: its official files are not distributed, and the embedded "
+            "samples have none. Leave it out of the subsets, or choose valid for “Split” (--split).",
             split=split,
             subset=spec.title,
         )
     if not path.is_file():
         raise InputError(
-            "The embedded samples of {subset} have no {split!r} split. Use --split valid, or --data official.",
+            "The embedded samples of {subset} have no {split!r} split. Choose valid for “Split” (--split), or the "
+            "official “Data” (--data official).",
             subset=spec.title,
             split=split,
         )

@@ -176,8 +176,8 @@ def shot_imbalance(case: Case, tokenizer: Tokenizer) -> Findings:
             "warning",
             case,
             Message(
-                "The examples are uneven ({counts}): models repeat the label they see most. Use "
-                "--shot-selection balanced.",
+                "The examples are uneven ({counts}): models repeat the label they see most. Choose balanced for "
+                "“Choice of examples” (--shot-selection balanced).",
                 counts=shares,
             ),
             [id_ for id_, _ in uneven],
@@ -230,9 +230,9 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "warning",
             "",
             Message(
-                "With thinking the prompt ends with {thought!r}, which is no mark known here: how that "
-                "ends cannot be told. Nothing is read from an output without a known closing mark, and "
-                "answers are ranked after the form without thinking. Use --thinking off.",
+                "With thinking the prompt ends with {thought!r}, which is no mark known here: how that ends cannot "
+                "be told. Nothing is read from an output without a known closing mark, and answers are ranked after "
+                "the form without thinking. Turn “Thinking” off (--thinking off).",
                 thought=prompt.thought,
             ),
         )
@@ -287,9 +287,8 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "warning",
             case,
             Message(
-                "A thought and its answer share {max_new_tokens} new tokens: a longer thought leaves "
-                "no answer. Give thoughts a limit of their own with --max-thinking-tokens, such as "
-                "2048.",
+                "A thought and its answer share {max_new_tokens} new tokens: a longer thought leaves no answer. Give "
+                "thoughts a limit of their own, such as 2048: “Thinking limit (tokens)” (--max-thinking-tokens).",
                 max_new_tokens=case.max_new_tokens,
             ),
             facts={"limit": case.max_new_tokens},
@@ -300,8 +299,8 @@ def thoughts(case: Case, tokenizer: Tokenizer) -> Findings:
             "info",
             "",
             Message(
-                "--max-thinking-tokens has no effect: nothing in the prompt opens a thought. Only a "
-                "thought that the model opens by itself would be limited."
+                "“Thinking limit (tokens)” (--max-thinking-tokens) has no effect: nothing in the prompt opens a "
+                "thought. Only a thought that the model opens by itself would be limited."
             ),
         )
     if opened and prompt.stop:
@@ -445,8 +444,8 @@ def chat_format(case: Case, tokenizer: Tokenizer) -> Findings:
             "info",
             "",
             Message(
-                "The model has a chat template, and the format is plain. If it was trained on "
-                "conversations, try --format chat."
+                "The model has a chat template, and the format is plain. If it was trained on conversations, try the "
+                "“Prompt format” chat (--format chat)."
             ),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from jglue_app.errors import StoreError
 from jglue_app.grid.members import Member, StoredGrid
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.results.library import Ids, Library
 from jglue_app.runs.store import RunStore
 from jglue_app.scoring.design import Design
@@ -43,7 +43,9 @@ def effect_table(grid: StoredGrid, library: Library, protocol: str = "official")
                 continue
             missing = _missing(library.data(path, items), items)
             if missing:
-                why = Message("{count:,} items have no output.", count=missing)
+                lacking = mark("{count:,} items have no output.")
+                one = "1 item has no output." if missing == 1 else lacking
+                why = Message.worded(one, lacking, {"count": missing})
                 left_out.append(LeftOut(member.run, member.levels, why))
                 continue
             judged: Judged = library.judged(path, protocol, items)

@@ -306,8 +306,8 @@ class Library:
             return []
         except OSError as e:
             raise StoreError(
-                "The folder for runs {runs_dir} cannot be read ({reason}). Check its permissions, "
-                "or choose another one: --runs-dir, or JGLUE_RUNS_DIR.",
+                "The folder for runs {runs_dir} cannot be read ({reason}). Check its permissions, or choose another "
+                "one: JGLUE_RUNS_DIR (--runs-dir).",
                 runs_dir=self.runs_dir,
                 reason=reason_of(e),
             ) from e

@@ -21,8 +21,8 @@ class Fold:
     """Runs that stand in one line."""
 
     kind: Kind
-    """`grid`: runs of one grid. `failed`: nothing was answered. `sweep`: one model on one subset under several prompts.
-    `fragments`: fewer items of a subset than any verdict needs."""
+    """`grid`: runs of one grid. `failed`: nothing was answered. `sweep`: one model on one subset under several prompts,
+    perhaps in other settings too. `fragments`: fewer items of a subset than any verdict needs."""
     names: tuple[str, ...]
     grid: str = ""
     """Its name."""

@@ -25,13 +25,19 @@ def notes_on_thinking(spec: RunSpec, task: Task, prompt: Prompt) -> Iterator[Mes
         )
     expected = may_follow(prompt, thinking)
     if expected and writes and not budget and (thinking == "on" or prompt.thought != FREE):
-        yield Message("A thought has no tokens of its own: it takes them from the answer's. Set --max-thinking-tokens.")
+        yield Message(
+            "A thought has no tokens of its own: it takes them from the answer's. Set “Thinking limit (tokens)” "
+            "(--max-thinking-tokens)."
+        )
     elif budget and not writes and not ignored:
-        yield Message("--max-thinking-tokens has no effect here: answers are only ranked, and no text is written.")
+        yield Message(
+            "“Thinking limit (tokens)” (--max-thinking-tokens) has no effect here: answers are only ranked, and no "
+            "text is written."
+        )
     elif budget and not expected and not ignored:
         yield Message(
-            "--max-thinking-tokens has no effect here: nothing in the prompt opens a thought. Only a thought that the "
-            "model opens by itself would be limited."
+            "“Thinking limit (tokens)” (--max-thinking-tokens) has no effect here: nothing in the prompt opens a "
+            "thought. Only a thought that the model opens by itself would be limited."
         )
     if prompt.ranked_text and task.kind == "choice" and spec.decoding.method != "generate":
         yield Message(
@@ -44,6 +50,12 @@ def notes_on_repetition_penalty(spec: RunSpec, task: str) -> Iterator[Message]:
     if spec.decoding.for_task(task).repetition_penalty == 1:
         return
     if spec.decoding.method == "choose":
-        yield Message("--repetition-penalty has no effect here: answers are only ranked, and no text is written.")
+        yield Message(
+            "“Repetition penalty” (--repetition-penalty) has no effect here: answers are only ranked, and no text is "
+            "written."
+        )
     elif spec.model.backend == "scripted":
-        yield Message("--repetition-penalty has no effect here: a table of answers gives them as they stand in it.")
+        yield Message(
+            "“Repetition penalty” (--repetition-penalty) has no effect here: a table of answers gives them as they "
+            "stand in it."
+        )

@@ -205,12 +205,13 @@ def _check_request(
     require_no_adapter_elsewhere(model)
     if split == "train" and any(prompt.for_task(name).shots for name in tasks):
         raise InputError(
-            "Few-shot examples are taken from the train split, which is what is evaluated here. "
-            "Choose --split valid, or no examples."
+            "Few-shot examples are taken from the train split, which is what is evaluated here. Choose valid for "
+            "“Split” (--split), or no examples."
         )
     if marc_ja is not None and ("marc_ja" not in tasks or split == "train"):
         raise InputError(
-            "--marc-ja gives the MARC-ja items to evaluate: add marc_ja to --tasks, with split valid or test."
+            "“Your own MARC-ja file” (--marc-ja) has the MARC-ja items to evaluate: choose marc_ja among the subsets "
+            "(--tasks), and valid or test for “Split” (--split)."
         )
     if decoding.method == "choose":
         open_ended = [TASKS[n].title for n in tasks if TASKS[n].kind != "choice"]

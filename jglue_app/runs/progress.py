@@ -20,9 +20,13 @@ _PLAIN_EVERY_S = 10.0
 
 
 class ProgressView:
-    """Draws the events of a run on standard error, so that standard output stays for results."""
+    """Draws the events of runs on standard error, so that standard output stays for results.
 
-    def __init__(self, *, names_sides: bool = True) -> None:
+    Args:
+        names_sides: whether there are two sides, A and B, of which each line names its own.
+    """
+
+    def __init__(self, *, names_sides: bool = False) -> None:
         self._names_sides = names_sides
         self._console = Console(file=sys.stderr, highlight=False, emoji=False)
         self._bars = Progress(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ FORMAT_VERSION = 1
 
 RECORDS, LOCK = "records.jsonl", ".lock"
 FILES = ("manifest.json", "items.jsonl", RECORDS)
+LOCK_WAITS_S = (0.01, 0.05, 0.0)
+"""Waits between tries to lock the records; after the last try there is none."""
 BLOCK = 2**20
 """Bytes that are read at once."""
 
@@ -41,8 +44,8 @@ class RunWriter:
             self._make(path)
         except OSError as e:
             raise StoreError(
-                "The run folder {path} cannot be made ({reason}). Choose another folder for runs: "
-                "--runs-dir, or JGLUE_RUNS_DIR.",
+                "The run folder {path} cannot be made ({reason}). Choose another folder for runs: JGLUE_RUNS_DIR "
+                "(--runs-dir).",
                 path=path,
                 reason=reason_of(e),
             ) from e
@@ -111,12 +114,18 @@ class RunWriter:
         has."""
         if fcntl is None:
             return False
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise self._busy() from e
-        except OSError:
-            return False
+        for wait_s in LOCK_WAITS_S:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                if not wait_s:
+                    raise self._busy() from e
+                # Somebody may only have looked whether they are locked; see `is_being_written`.
+                time.sleep(wait_s)
+            except OSError:
+                return False
+            else:
+                break
         return True
 
     def _busy(self) -> RunBusyError:
@@ -273,6 +282,29 @@ def has_zeros(run: Path) -> bool:
 def is_unfinished(run: Path) -> bool:
     """Whether a killed process has left files in the folder of a run, or another is just writing them."""
     return any(leftovers(run / name) for name in FILES)
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether some process, this one too, writes to a run directory now; False where the system does not tell.
+
+    It only looks: nothing is made, and a writer that begins at this very moment waits a little for its lock.
+    """
+    if fcntl is None:
+        return False
+    try:
+        file = os.open(path / RECORDS, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return False
 
 
 def _place(facts: os.stat_result) -> tuple[int, int]:

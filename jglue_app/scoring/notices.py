@@ -40,8 +40,8 @@ SENTENCES = {
     ),
     "defaults_similarity": mark("{k} of {n} outputs could not be read and count as {default} under {protocol}."),
     "unfinished_thoughts": mark(
-        "{k} of {n} outputs never end their thought, and nothing is read from it. Give thoughts more tokens "
-        "(--max-thinking-tokens), or ask for none (--thinking off)."
+        "{k} of {n} outputs never end their thought, and nothing is read from it. Raise “Thinking limit (tokens)” "
+        "(--max-thinking-tokens), or turn “Thinking” off (--thinking off)."
     ),
     "thinking_ignored": mark(
         "Thinking was asked for, and nothing in the prompts turns it on: the model answered as it does without. Choose "
@@ -119,11 +119,12 @@ SENTENCES = {
     ),
     "undefined_as_zero": mark("{metric} is undefined here and counts as 0 under {protocol}."),
     "no_logprobs": mark(
-        "{protocol} ranks the answers by log-likelihood, and there are none: run with --method both, or add "
-        "choice_logprobs to the predictions."
+        "{protocol} ranks the answers by log-likelihood, and there are none: run with “Method: Both” (--method "
+        "both), or add choice_logprobs to the predictions."
     ),
     "no_text": mark(
-        "{protocol} reads generated text, and there is none: run with --method both, or add text to the predictions."
+        "{protocol} reads generated text, and there is none: run with “Method: Both” (--method both), or add text to "
+        "the predictions."
     ),
     "cosines": mark(
         "{protocol} reads a number that a model wrote, and this run has cosines of embeddings: only official scores "

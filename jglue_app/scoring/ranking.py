@@ -14,13 +14,14 @@ from which this one cannot be told apart.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jglue_app.messages import Message
+from jglue_app.messages import Joined, Message, mark
 from jglue_app.scoring import many_pairs
 from jglue_app.scoring.columns import Differences
 from jglue_app.scoring.comparison import MIN_PAIRED
@@ -32,6 +33,19 @@ LEAST_SCORED = 0.95
 """Share of the items of each subset that have to count in a ranked run's score: one whose failed or unreadable answers
 are left out is scored on other items than the rest."""
 LEVEL = 0.05
+OTHER_ITEMS = Message("no other run has the same items")
+UNSCORED = {
+    "no_logprobs": mark("this protocol ranks the answers by log-likelihood, and the run wrote texts alone"),
+    "no_text": mark("this protocol reads texts, and the run ranked the answers by log-likelihood alone"),
+    "cosines": mark("this protocol reads a number that a model wrote, and the run has cosines of embeddings"),
+    "no_answers": mark("the run has no answer there"),
+}
+"""`SubsetSummary.unscored` → why there is no score."""
+NOT_RUN = mark("the run was not asked them")
+ALIKE = mark("all answers that could be read are the same, and a correlation cannot be computed of these")
+UNREADABLE = mark("too few answers could be read to compute a correlation")
+OTHERS_UNRANKED = Message("the other runs of the same items cannot be ranked, as is said beside them")
+SCORED_OTHERWISE = Message("no other run of the same items is scored in the same way (texts or log-likelihood)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +81,22 @@ def comparable(candidates: Mapping[str, RunSummary], tasks: Sequence[str]) -> tu
     """
     apart: dict[str, Message] = {}
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    of_items: Counter[tuple[str, ...]] = Counter()
+    of_unranked: set[tuple[str, ...]] = set()
     for name, run in candidates.items():
+        items = tuple(run.subsets[t].items if t in run.subsets else "" for t in tasks)
         if reason := _why_not_ranked(run, tasks):
             apart[name] = reason
+            of_unranked.add(items)
             continue
-        groups.setdefault(tuple((run.subsets[t].reading, run.subsets[t].items) for t in tasks), []).append(name)
-    alone = {names[0] for names in groups.values() if len(names) == 1}
+        groups.setdefault(tuple((run.subsets[t].items, run.subsets[t].reading) for t in tasks), []).append(name)
+        of_items[items] += 1
     if len(candidates) > 1:
-        apart |= {name: Message("no other run has the same items") for name in candidates if name in alone}
+        for key, names in groups.items():
+            if len(names) == 1:
+                items = tuple(items_of_subset for items_of_subset, _ in key)
+                unranked = OTHERS_UNRANKED if items in of_unranked else OTHER_ITEMS
+                apart[names[0]] = SCORED_OTHERWISE if of_items[items] > 1 else unranked
     ranked = [
         Group(tuple(names), {task: candidates[names[0]].subsets[task].planned for task in tasks})
         for names in groups.values()
@@ -86,17 +108,14 @@ def comparable(candidates: Mapping[str, RunSummary], tasks: Sequence[str]) -> tu
 
 
 def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
-    without = [TASKS[t].title for t in tasks if t not in run.subsets or run.subsets[t].score.value is None]
-    if len(without) > 1:
-        return Message("no score for {count} of the subsets", count=len(without))
-    if without:
-        return Message("no score for {subset}", subset=without[0])
+    if lacks := _lacks(run, tasks):
+        return lacks
     for task in tasks:
         asked, score, subset = run.subsets[task].scorable, run.subsets[task].score, TASKS[task].title
         if asked < MIN_PAIRED:
-            return Message(
-                "only {count:,} items of {subset}; {least} are needed", count=asked, subset=subset, least=MIN_PAIRED
-            )
+            few = mark("only {count:,} items of {subset}; {least} are needed")
+            one = "only 1 item of {subset}; {least} are needed" if asked == 1 else few
+            return Message.worded(one, few, {"count": asked, "subset": subset, "least": MIN_PAIRED})
         if score.n < LEAST_SCORED * asked:
             return Message(
                 "only {scored:,} of {asked:,} items of {subset} count", scored=score.n, asked=asked, subset=subset
@@ -104,6 +123,26 @@ def _why_not_ranked(run: RunSummary, tasks: Sequence[str]) -> Message | None:
         if score.low is None:
             return Message("the answers to {subset} vary too little to be tested", subset=subset)
     return None
+
+
+def _lacks(run: RunSummary, tasks: Sequence[str]) -> Message | None:
+    """The subsets without a score, and why there is none, each reason once; None where all have one."""
+    without: dict[str, list[str]] = {}
+    for task in tasks:
+        subset = run.subsets.get(task)
+        if subset is None or subset.score.value is None:
+            reason = NOT_RUN if subset is None else UNSCORED.get(subset.unscored) or _undefined(subset.score.n)
+            without.setdefault(reason, []).append(TASKS[task].title)
+    reasons = [
+        Message("no score for {subsets}: {why}", subsets=Joined(", ", titles), why=Message(reason))
+        for reason, titles in without.items()
+    ]
+    return Joined("; ", reasons) if reasons else None
+
+
+def _undefined(n: int) -> str:
+    """Why a correlation over so many answers that could be read has no value."""
+    return ALIKE if n > 1 else UNREADABLE
 
 
 def mean_tests(differences: Iterable[Differences], *, single_share: bool) -> tuple[Floats, Floats]:

@@ -118,7 +118,7 @@ def task_report(
         default_floors=default_floors(protocol, task, decided) if metrics else {},
         knows=None if task.name in protocol.ranked else _knows(task, rows),
         gain=_gain(protocol, task, rows),
-        unscored="" if scored or choosing else _why_unscored(protocol, task, rows),
+        unscored=why_unscored(protocol, task, rows),
     )
     luck = sum(_is_unreadable(r) and 1.0 in r.judgement.scores.values() for r in scored)
     any_ranked = any(r.record.output is not None and r.record.output.choice_logprobs for r in rows)
@@ -171,7 +171,10 @@ def _is_unreadable(row: ScoredItem) -> bool:
     return row.judgement.strict.status in ("ambiguous", "off_format", "unfinished_thought", "empty")
 
 
-def _why_unscored(protocol: ScoringProtocol, task: Task, rows: list[ScoredItem]) -> str:
+def why_unscored(protocol: ScoringProtocol, task: Task, rows: Sequence[ScoredItem]) -> str:
+    """Why nothing of some of a subset's rows is scored: a value of `TaskReport.unscored`."""
+    if any(has_score(r, protocol) or (protocol.lenient and r.judgement.choice is not None) for r in rows):
+        return ""
     if task.name not in protocol.metrics:
         return "not_covered"
     if not any(r.judgement.outcome == "unscored" for r in rows):

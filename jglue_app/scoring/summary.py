@@ -11,7 +11,7 @@ from jglue_app.scoring.judged import Judged, ScoredItem
 from jglue_app.scoring.leaderboard import RunScores
 from jglue_app.scoring.protocols import get_protocol
 from jglue_app.scoring.protocols.judging import is_scored
-from jglue_app.scoring.report import NO_DATA, has_score, metrics_of
+from jglue_app.scoring.report import NO_DATA, has_score, metrics_of, why_unscored
 from jglue_app.scoring.types import Estimate, ScoringProtocol
 from jglue_app.tasks import TASKS
 from jglue_app.types import Item, RunData
@@ -33,6 +33,8 @@ class SubsetSummary:
     """`strict`, or `choose` where only a ranking of the choices is scored."""
     column: str
     """Fingerprint of its column; empty where nothing counts."""
+    unscored: str = ""
+    """Why nothing of it is scored, as in a report; empty where something is, even if it gives no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def summarise(data: RunData, protocol: str, judged: Judged) -> tuple[RunSummary,
             sum(is_scored(scoring.rules[task], item) for item in items.values()),
             reading,
             column.fingerprint if column is not None else "",
+            why_unscored(scoring, TASKS[task], list(rows.values())),
         )
     return RunSummary(data.spec.label, data.spec.split, subsets), columns
 

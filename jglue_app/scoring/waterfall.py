@@ -200,14 +200,14 @@ def _lacks(data: RunData, task: str, first: ScoringProtocol, second: ScoringProt
         ranked = protocol.rules[task].evidence == "log_likelihood"
         if ranked and not any(o.choice_logprobs for o in outputs):
             return Message(
-                "{protocol} ranks the answers of {task} by log-likelihood, and the run has none: "
-                "run with --method both.",
+                "{protocol} ranks the answers of {task} by log-likelihood, and the run has none: run with “Method: "
+                "Both” (--method both).",
                 protocol=protocol.name,
                 task=TASKS[task].title,
             )
         if not ranked and not any(o.text is not None for o in outputs):
             return Message(
-                "{protocol} reads the text of {task}, and the run has none: run with --method both.",
+                "{protocol} reads the text of {task}, and the run has none: run with “Method: Both” (--method both).",
                 protocol=protocol.name,
                 task=TASKS[task].title,
             )

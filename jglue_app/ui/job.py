@@ -32,13 +32,16 @@ class PlannedRun:
     """The model and how it is asked: runs of the same take about as long for an item."""
     finished: int = 0
     """Items that were answered before the job."""
+    name: str = ""
+    """What people call the model."""
 
     @classmethod
     def of(cls, plan: Plan, finished: int = 0) -> PlannedRun:
         """The run that a plan will make."""
         model = plan.spec.model
         rounded = [value for value in (model.dtype, model.quantization) if value not in ("auto", "none")]
-        return cls(plan.spec.spec_id, plan.ids, " ".join([model.id, plan.spec.decoding.method, *rounded]), finished)
+        asked = " ".join([model.id, plan.spec.decoding.method, *rounded])
+        return cls(plan.spec.spec_id, plan.ids, asked, finished, plan.spec.label.partition(" · ")[0])
 
 
 @dataclass(slots=True, eq=False)

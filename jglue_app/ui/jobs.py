@@ -196,6 +196,11 @@ class Jobs:
         """How many jobs hold the accelerator or come before this one."""
         return self._line.ahead(job)
 
+    def in_the_way(self, job: Job) -> Job | None:
+        """The job that has the accelerator while this one waits for it, if its owner may see and stop that one: on a
+        public server visitors may not."""
+        return None if self._settings.public else self._line.holder_before(job)
+
     @contextmanager
     def accelerator(self, job: Job) -> Iterator[bool]:
         """Wait for the accelerator and hold it; gives False if the job was stopped while it waited."""

@@ -34,6 +34,11 @@ class Line:
         with self._changed:
             return self._jobs.index(job) if job in self._jobs else 0
 
+    def holder_before(self, job: Job) -> Job | None:
+        """The job that has the accelerator while this one waits."""
+        with self._changed:
+            return self._jobs[0] if job in self._jobs and self._jobs[0] is not job else None
+
     def others_wait(self, job: Job) -> bool:
         """Whether somebody waits behind a job."""
         with self._changed:

@@ -14,10 +14,11 @@ import gradio as gr
 
 from jglue_app.errors import InputError, JglueAppError
 from jglue_app.messages import Message, listed, say, word
+from jglue_app.messages.labels import LABELS
 from jglue_app.runs.events import Event
 from jglue_app.tasks import TASKS
 from jglue_app.ui import views
-from jglue_app.ui.jobs import Job
+from jglue_app.ui.jobs import Job, Jobs
 from jglue_app.ui.state import AppState
 from jglue_app.ui.stepping import after, pause
 from jglue_app.ui.visitor import language, visitor_id
@@ -136,7 +137,15 @@ def stop_handler(
     return stop_job
 
 
-def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed_items: int = 0) -> str:
+def going_html(jobs: Jobs, job: Job, lang: str, *, done: str = "") -> str:
+    """HTML of the progress of a job, with what it waits for as long as it does; see `progress_html`."""
+    in_the_way = jobs.in_the_way(job) if job.state == "waiting" else None
+    return progress_html(job, lang, ahead=jobs.queue_position(job), in_the_way=in_the_way, done=done)
+
+
+def progress_html(
+    job: Job, lang: str, *, ahead: int = 0, in_the_way: Job | None = None, done: str = "", failed_items: int = 0
+) -> str:
     """HTML of a job's progress: one bar for all of it with the time left, and behind that one for each model and
     subset.
 
@@ -144,6 +153,7 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
         job: the job.
         lang: `ja` or `en`.
         ahead: jobs that come before it.
+        in_the_way: the one that it waits for, where its visitor may know of it.
         done: the sentence at its end; empty for the usual one.
         failed_items: items that ended in an error.
     """
@@ -166,7 +176,7 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
         notes.append(word("incomplete", lang).format(failed_items))
     payload: dict[str, Any] = {"text": text, "going": job.active, "notes": notes}
     if job.active:
-        payload |= {"detail": say(job.activity, lang), "bars": bars(job, lang), "phase": phase(job)}
+        payload |= {"detail": _detail(job, in_the_way, lang), "bars": bars(job, lang), "phase": phase(job)}
         # Before the first answer there is one bar only: that of the step before answering, where there is one.
         if job.bars or not payload["phase"]:
             payload["overall"] = overall(job, lang)
@@ -175,6 +185,24 @@ def progress_html(job: Job, lang: str, *, ahead: int = 0, done: str = "", failed
     else:
         payload["detail"] = finished_items(job, lang)
     return views.render("status", payload, lang)
+
+
+def _detail(job: Job, in_the_way: Job | None, lang: str) -> str:
+    """What a job is doing, or what goes on while it waits."""
+    if job.state == "waiting" and in_the_way is not None:
+        return word("in_the_way", lang).format(description(in_the_way, lang))
+    return say(job.activity, lang)
+
+
+def description(job: Job, lang: str) -> str:
+    """A job as those who wait for it are told of it: where it was started, its models, and how far it is."""
+    runs, events = list(job.runs.values()), list(job.bars.values())
+    parts = [word(f"tab_{job.kind}" if f"tab_{job.kind}" in LABELS else "tab_lab", lang)]
+    parts += dict.fromkeys(run.name for run in runs if run.name)
+    done = sum(job.done.values()) if job.runs.keys() <= {"a", "b"} else sum(event.done for event in events)
+    if total := sum(len(ids) for run in runs for ids in run.ids.values()):
+        parts.append(word("run_count", lang).format(f"{min(done, total):,}", f"{total:,}"))
+    return listed(parts, lang)
 
 
 def waiting_text(job: Job, ahead: int, lang: str) -> str:

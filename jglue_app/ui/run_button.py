@@ -15,9 +15,10 @@ from jglue_app.ui import views
 from jglue_app.ui.controls import T
 from jglue_app.ui.events import UNCHANGED, Updates
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import STOP_TIMEOUT_S, follow, progress_html
+from jglue_app.ui.progress import STOP_TIMEOUT_S, failed_html, follow, progress_html
 from jglue_app.ui.state import AppState
 from jglue_app.ui.stepping import NOTHING, after, pause
+from jglue_app.ui.stop_other import StopOther, stop_other
 from jglue_app.ui.visitor import language, page_id, visitor_id
 
 Drawing = Callable[[Job], Callable[[bool], Updates]]
@@ -40,21 +41,31 @@ class RunButton:
     button: gr.Button
     switch: gr.Button
     """Starts the form's settings in place of the run that is going on; in sight only where they differ."""
+    other: StopOther
+    """Stops what the run waits for."""
     notice: gr.HTML
-    """What pressing that does."""
+    """What pressing `switch` does; and why a run has failed, where the status is out of sight."""
+    around: gr.Accordion | None = None
+    """What these are in, where the status lies behind it: a failure is shown beside the button then."""
 
     @property
     def components(self) -> list[Component]:
-        """All of them."""
-        return [self.button, self.switch, self.notice]
+        """All of them, but for what they are in."""
+        return [self.button, self.switch, self.other.button, self.notice]
 
     def appearance(self, owner: str, lang: str) -> Updates:
         """The button as it is to look now. What a form that was changed says stays while a run is going on."""
         job = self.state.jobs.latest(owner, self.kind)
         if job is not None and job.active:
-            return {self.button: gr.update(value=word("stop", lang), variant="stop")}
+            return {self.button: gr.update(value=word("stop", lang), variant="stop"), **self.other.update(job)}
         run = gr.update(value=word(self.label, lang), variant="primary")
-        return {self.button: run, self.switch: gr.update(visible=False), self.notice: ""}
+        return {self.button: run, self.switch: gr.update(visible=False), self.notice: "", **self.other.update(job)}
+
+    def failure(self, job: Job | None, lang: str) -> Updates:
+        """Why a job has failed, beside the button; nothing where the status is in sight anyway, or it has not."""
+        if self.around is None or job is None or job.state != "failed":
+            return {}
+        return {self.status: "", self.notice: failed_html(job, lang), self.around: gr.update(open=True)}
 
     def appearance_for(self, owner: str, lang: str, wanted: RunRequest | None) -> Updates:
         """The same beside a form that asks for something, or for what cannot be done (None)."""
@@ -88,7 +99,7 @@ class RunButton:
         if stops:
             yield from self._stop(going, owner, lang)
             return
-        yield {self.status: views.note(word("loading", lang))}
+        yield {self.status: views.note(word("loading", lang)), self.notice: ""}
         wanted = read()
         if going is not None and going.request == wanted:
             yield from self.follow(request, going, drawing)
@@ -124,18 +135,22 @@ class RunButton:
                 if not self.state.is_current_view(page, place, job.id):
                     yield UNCHANGED
                     return
-                yield {**updates, **self.appearance(owner, lang)}
+                yield {**updates, **self.appearance(owner, lang), **self.failure(job, lang)}
             after = self.state.jobs.latest(owner, self.kind)
             if after is None or after is job or not after.active:
                 return
             job = after
 
 
-def buttons(t: T, label: Any, elem_id: str, *, interactive: bool = True) -> tuple[gr.Button, gr.Button]:
-    """Put the button and the one beside it into the surrounding Blocks.
+def build(
+    state: AppState, t: T, kind: str, label: Any, elem_id: str, *, interactive: bool = True
+) -> tuple[gr.Button, gr.Button, StopOther]:
+    """Put the button and those beside it into the surrounding Blocks.
 
     Args:
+        state: the server's.
         t: labels for the browser.
+        kind: of the jobs that it starts.
         label: what the button says while nothing runs.
         elem_id: of the button.
         interactive: whether it can be pressed.
@@ -151,7 +166,7 @@ def buttons(t: T, label: Any, elem_id: str, *, interactive: bool = True) -> tupl
         interactive=interactive,
     )
     switch = gr.Button(t("run_switch"), elem_id=f"{elem_id}-switch", scale=2, min_width=140, visible=False)
-    return button, switch
+    return button, switch, StopOther(state, kind, stop_other(t, f"{elem_id}-other"))
 
 
 def status_pane(elem_id: str) -> gr.HTML:

@@ -21,6 +21,8 @@ _ENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _KEY = re.compile(r"[\w.-]+", re.ASCII)
 MIN_KEY_CHARS = 40
 """Characters of a key; on-premises servers add a prefix and a dash."""
+NOTHING = {False: Message("Nothing was sent."), True: Message("Nothing was read.")}
+"""What an error says beside the reason: `True` where W&B was to be read alone."""
 MAX_NAME = 128
 """Characters of the name of a project."""
 MAX_QUOTED_CHARS = 140
@@ -70,7 +72,7 @@ def target(project: str | None = None, entity: str | None = None, *, use_environ
     if not name or len(name) > MAX_NAME or _FORBIDDEN.search(name):
         raise InputError(
             "W&B takes no project named {project!r}: 1 to {max_name} characters, without spaces and / \\ # ? % :. A "
-            "team is named apart, with --entity or as ENTITY/PROJECT.",
+            "team is named apart, as the entity (--entity), or as ENTITY/PROJECT.",
             project=name[:MAX_QUOTED_CHARS],
             max_name=MAX_NAME,
         )
@@ -122,21 +124,28 @@ def _at_home(*parts: str) -> Path:
         return Path(os.devnull, *parts)
 
 
-def checked_key(key: str) -> str:
+def checked_key(key: str, *, reads: bool = False) -> str:
     """The key without surrounding white space, after a check of its format.
+
+    Args:
+        key: as it was given.
+        reads: whether it is for reading alone.
 
     Raises:
         InputError: it is empty, or not in the format of W&B keys. The message does not quote it.
     """
     key = key.strip()
     if not key:
-        raise InputError("The W&B key is empty. Nothing was sent. Keys are at https://wandb.ai/authorize.")
+        raise InputError(
+            "The W&B key is empty. {nothing} Keys are at https://wandb.ai/authorize.", nothing=NOTHING[reads]
+        )
     secret = key.split("-", 1)[-1]
     if not _KEY.fullmatch(key) or (len(secret) < MIN_KEY_CHARS and key.count(".") != 2):
         raise InputError(
             "This is no W&B key: they have {min_length} or more letters, digits and underscores, and "
             "this one has {length} characters. Copy it once more from https://wandb.ai/authorize. "
-            "Nothing was sent.",
+            "{nothing}",
+            nothing=NOTHING[reads],
             min_length=MIN_KEY_CHARS,
             length=len(key),
         )
@@ -159,12 +168,13 @@ def operator_key(server: str) -> str:
     return entry[2] if entry and entry[2] else ""
 
 
-def log_in(target: Target, *, offline_hint: bool = False) -> Login:
+def log_in(target: Target, *, offline_hint: bool = False, reads: bool = False) -> Login:
     """Log in with the key of the user of this process.
 
     Args:
         target: where.
         offline_hint: whether the error names the option --offline.
+        reads: whether it is for reading alone.
 
     Raises:
         InputError: there is no key, or it is not in the format of W&B keys.
@@ -174,14 +184,16 @@ def log_in(target: Target, *, offline_hint: bool = False) -> Login:
         raise InputError(
             Message(
                 "There is no key for {server}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
-                "`wandb login`; --offline needs none. Nothing was sent.",
+                "`wandb login`; an offline copy (`--offline`) needs none. {nothing}",
+                nothing=NOTHING[reads],
                 server=target.base_url,
             )
             if offline_hint
             else Message(
                 "There is no key for {server}. Set WANDB_API_KEY (keys are at https://wandb.ai/authorize) or run "
-                "`wandb login`. Nothing was sent.",
+                "`wandb login`. {nothing}",
+                nothing=NOTHING[reads],
                 server=target.base_url,
             )
         )
-    return Login(target, checked_key(key))
+    return Login(target, checked_key(key, reads=reads))

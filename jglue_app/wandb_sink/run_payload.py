@@ -114,13 +114,13 @@ def _check(report: Report, n_answered: int) -> None:
         if "no_logprobs" in {task.unscored for task in report.tasks.values()}:
             raise InputError(
                 "The protocol {protocol} finds nothing to score in this run: it needs log-likelihoods. Push it under "
-                "another protocol, such as {other}, or run it again with --method both.",
+                "another protocol, such as {other}, or run it again with “Method: Both” (--method both).",
                 protocol=report.protocol,
                 other="official",
             )
         raise InputError(
             "The protocol {protocol} finds nothing to score in this run: it needs generated text. Push it under "
-            "another protocol, such as {other}, or run it again with --method both.",
+            "another protocol, such as {other}, or run it again with “Method: Both” (--method both).",
             protocol=report.protocol,
             other="stability-jp",
         )

@@ -368,7 +368,7 @@ def test_an_adapter_beside_its_base_is_refused_and_the_base_does_not_answer_for_
 ) -> None:
     load(folder, settings)
     put_adapter(folder)
-    says = r"for the model owner/base, and is not named as a model\. Name the model with --model owner/base and"
+    says = r"for the model owner/base, and is not named as a model\. Name owner/base as the model, and"
     with pytest.raises(ModelError, match=says):
         load(folder, settings)
     with pytest.raises(ModelError, match=says):
@@ -400,7 +400,8 @@ def test_an_adapter_of_the_adapters_library_names_its_base(tmp_path: Path, setti
 def test_a_training_folder_with_adapters_in_its_checkpoints_only_is_refused(tmp_path: Path, settings: Settings) -> None:
     put_adapter(tmp_path / "trained" / "checkpoint-100")
     with pytest.raises(
-        ModelError, match=r"\(checkpoint-100/adapter_config\.json\) .*--adapter .*trained/checkpoint-100\.$"
+        ModelError,
+        match=r"\(checkpoint-100/adapter_config\.json\) .*trained/checkpoint-100 as the adapter \(--adapter\)\.$",
     ):
         load(tmp_path / "trained", settings)
 

@@ -79,7 +79,7 @@ def test_a_folder_with_gguf_weights_only_names_the_remedy(folder: Path, settings
 
 def test_bin_weights_are_refused_unless_asked_for(folder: Path, settings: Settings) -> None:
     as_bin(folder)
-    with pytest.raises(ModelError, match=r"only pickled \.bin weights\. Add --allow-bin"):
+    with pytest.raises(ModelError, match=r"only pickled \.bin weights\. .*\(--allow-bin\)"):
         open_backend(ModelSpec(str(folder)), settings, device="cpu")
 
 
@@ -430,9 +430,13 @@ REFUSED = {
     "hidden": (ModelSpec("tiny/hidden"), "ModelAccessError", "tiny/hidden is gated or private. Accept its terms"),
     "gated": (ModelSpec("tiny/gated"), "ModelAccessError", "tiny/gated is gated or private. Accept its terms"),
     "revision": (ModelSpec("tiny/good", revision="v9"), "ModelNotFoundError", "tiny/good has no revision 'v9'"),
-    "bin": (ModelSpec("tiny/bin"), "ModelError", "tiny/bin has only pickled .bin weights. Add --allow-bin"),
+    "bin": (ModelSpec("tiny/bin"), "ModelError", "tiny/bin has only pickled .bin weights. In local mode"),
     "code": (ModelSpec("tiny/code"), "ModelError", "tiny/code needs to run code from its repository"),
-    "gguf only": (ModelSpec("tiny/gguf"), "ModelNotFoundError", "It has GGUF files: add --gguf-file tiny.gguf"),
+    "gguf only": (
+        ModelSpec("tiny/gguf"),
+        "ModelNotFoundError",
+        "It has GGUF files: name tiny.gguf as the “GGUF",
+    ),
     "gguf name": (
         ModelSpec("tiny/gguf", gguf_file="big.gguf"),
         "ModelNotFoundError",

@@ -745,13 +745,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(settings: Settings, spec: 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "balanced"])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_said_before_anything_loads(settings: Settings, device: str) -> None:
-    with pytest.raises(DeviceError, match=r"needs a CUDA GPU, and none was found\. Use --device cpu"):
+    with pytest.raises(DeviceError, match=r"needs a CUDA GPU, and none was found\. Start .* with `--device cpu`"):
         open_backend(ModelSpec("no/such"), settings, device=device)
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has an Apple GPU")
 def test_an_apple_gpu_that_is_not_there_is_said_before_anything_loads(settings: Settings) -> None:
-    with pytest.raises(DeviceError, match=r"needs an Apple GPU, and none was found\. Use --device cpu"):
+    with pytest.raises(DeviceError, match=r"needs an Apple GPU, and none was found\. Start .* with `--device cpu`"):
         open_backend(ModelSpec("no/such"), settings, device="mps")
 
 

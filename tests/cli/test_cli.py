@@ -217,6 +217,8 @@ def test_stored_runs_are_listed_ranked_exported_brought_back_and_deleted(tmp_pat
     unranked = here("leaderboard", "--data", "sample", "--tasks", "jnli,jsts").out
     assert "–: no score in one of these subsets, so no rank." in unranked
     assert "so no rank" not in shown
+    by_ranking = here("leaderboard", "--data", "sample", "--tasks", "jnli", "--protocol", "stability-jp").out
+    assert "ranks the answers by log-likelihood, and the run wrote texts" in " ".join(by_ranking.split())
     assert here("name", poor, "下の\x1b[1m実行").code == 2
     assert (
         here("name", Path(poor).name, "下の実行", "--description", "一行目\n二行目").out == "下の実行\n一行目\n二行目\n"
@@ -316,7 +318,7 @@ def test_a_run_prints_its_scores_and_where_they_are_and_again_as_json(tmp_path: 
     ]
     assert average == "average of the main metric over MARC-ja (sample), JNLI (sample): 0.900 [0.820, 0.946]"
     assert plain.err.splitlines()[0] == f"Preparing {model}."
-    assert re.search(rf"^A JNLI: {n}/{n} items, [\d.]+ items/s$", plain.err, re.MULTILINE)
+    assert re.search(rf"^JNLI: {n}/{n} items, [\d.]+ items/s$", plain.err, re.MULTILINE)
 
     # The same again, with the subsets the other way round.
     machine = here(*sample("--json", model=model, tasks="marc_ja, jnli"))
@@ -363,7 +365,7 @@ def test_every_kind_of_failure_has_its_exit_code_and_one_sentence(
     jnli = incomplete.json()["report"]["tasks"]["jnli"]
     assert (jnli["n"], jnli["planned"], jnli["outcomes"]["error"]) == (len(JNLI) - 1, len(JNLI), 1)
     assert f"jnli {missing}: The table has no text for item {missing}." in incomplete.err.splitlines()
-    assert incomplete.err.endswith("1 items have no output. Start the same command again to try them again.\n")
+    assert incomplete.err.endswith("1 item has no output. Start the same command again to try it again.\n")
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -451,7 +453,8 @@ def test_on_a_terminal_progress_is_a_bar_on_standard_error_alone(right: Path) ->
     assert process.returncode == 0
     assert json.loads(out)["report"]["tasks"]["jnli"]["n"] == len(JNLI)
     text = shown.decode("utf-8", "replace")
-    assert "A JNLI" in text
+    assert "JNLI" in text
+    assert "A JNLI" not in text, "there is no B"
     assert f"{len(JNLI)}/{len(JNLI)}" in text
     assert "━" in text
     assert "\x1b[" in text
@@ -849,7 +852,7 @@ def test_files_are_listed_fetched_and_verified(
         ("run --limit=-3", "at least 1"),
         ("run --tasks jnli --split dev", "Known: train, valid, test."),
         ("run --tasks jcola --split dev", "Known: train, valid, test, out_of_domain."),
-        ("run --split test", "Use --split valid, or --data official."),
+        ("run --split test", "Choose valid for “Split” (--split), or the official “Data” (--data official)."),
         ("run --data sampel", "Did you mean 'sample'?"),
         ("run --style none", "Or give the path of your own .toml file."),
         ("run --style none.toml", "Known styles:"),
@@ -875,7 +878,7 @@ def test_files_are_listed_fetched_and_verified(
         ("score --task jnli --predictions {tmp}/broken.jsonl", "broken.jsonl, line 2: not valid JSON"),
         ("score --task jnli --predictions {model}", "there is no item 'sm001' in jnli/valid. Check --task"),
         ("score --task jnli --predictions {model} --protocol x", "Unknown protocol 'x'. Known: official"),
-        ("data fetch --task marc_ja", "--marc-ja FILE"),
+        ("data fetch --task marc_ja", "“Your own MARC-ja file” (--marc-ja)"),
         ("data fetch --task jnil", "Did you mean 'jnli'?"),
         ("data fetch --split dev", "Known: train, valid, test."),
     ],

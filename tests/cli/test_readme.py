@@ -1,8 +1,9 @@
-"""The commands of the README, run as they are printed."""
+"""The README and the pages of the guide: their commands, run as they are printed, their links and their length."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -13,8 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from jglue_app.backends.endpoint_settings import Endpoint, EndpointModel
+
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {
+    path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "assets" / "guide").glob("*.md")))
+}
+"""The README first: the pages of the guide repeat some of its commands, to be read alone."""
+README = PAGES[ROOT / "README.md"]
+TEXT = "\n".join(PAGES.values())
+MOST_LINES = 330
+"""Of the README: what is needed rarely stands in the guide."""
 
 NOT_RUN = {
     r"pip install ": "installs packages",
@@ -36,15 +46,16 @@ NOT_RUN = {
 
 
 def blocks(language: str) -> list[str]:
-    """The fenced blocks of one language, in their order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """The fenced blocks of one language on all pages, in their order, each once."""
+    return list(dict.fromkeys(re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)))
 
 
 def reason(line: str) -> str | None:
     return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, line)), None)
 
 
-LINES = [line for block in blocks("bash") for line in block.splitlines()]
+LINES = list(dict.fromkeys(line for block in blocks("bash") for line in block.splitlines()))
+"""Each command once, where it is printed first."""
 
 
 def test_every_command_that_is_not_run_is_printed_somewhere() -> None:
@@ -55,8 +66,38 @@ def test_every_command_that_is_not_run_is_printed_somewhere() -> None:
 
 def test_extras_that_commands_need_are_named_beside_them() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
-    named = {name for names in re.findall(r"'\.\[([a-z,-]+)\]'", README) for name in names.split(",")}
+    named = {name for names in re.findall(r"'\.\[([a-z,-]+)\]'", TEXT) for name in names.split(",")}
     assert {"ray", "embeddings"} <= named <= extras
+
+
+def test_the_readme_is_short_and_leads_to_every_page_of_the_guide() -> None:
+    assert README.count("\n") <= MOST_LINES
+    assert [path.name for path in PAGES if "guide" in path.parts and f"](assets/guide/{path.name})" not in README] == []
+    first = re.search(r"^```bash$", README, re.MULTILINE)
+    assert first is not None
+    assert "assets/screenshots/compare-light.png" in README[: first.start()], "a picture before the first command"
+
+
+def test_whatever_a_page_links_to_is_there() -> None:
+    links = [
+        (path, target)
+        for path, text in PAGES.items()
+        for target in re.findall(r"(?:\]\(|src=\")([^)\"#]+)", text)
+        if "://" not in target
+    ]
+    assert len(links) > 30
+    assert [(path.name, target) for path, target in links if not (path.parent / target).exists()] == []
+
+
+def test_every_variable_and_every_setting_of_an_endpoint_is_explained() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "jglue_app").rglob("*.py"))
+    variables = set(re.findall(r'"(JGLUE_[A-Z_]+)"', sources)) - {"JGLUE_WORKER_HOME"}  # Is set for a worker here.
+    assert len(variables) > 10
+    settings, servers = (PAGES[ROOT / "assets" / "guide" / f"{name}.md"] for name in ("settings", "servers"))
+    assert [name for name in sorted(variables) if f"`{name}" not in settings] == []
+    fields = {field.name for kind in (Endpoint, EndpointModel) for field in dataclasses.fields(kind)}
+    fields -= {"id", "hidden", "base_urls"}  # Not of the file.
+    assert [name for name in sorted(fields) if not re.search(rf"\b{name}\b", servers)] == []
 
 
 @pytest.mark.harness

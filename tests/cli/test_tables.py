@@ -259,7 +259,7 @@ def event(done: int, total: int, *, speed: float | None = 2.0, side: Any = "a", 
 
 
 def test_progress_is_a_first_and_a_last_plain_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressView() as view:
+    with ProgressView(names_sides=True) as view:
         for done in range(1, 31):
             view.show(event(done, 30))
         view.show(event(1, 1, side="b", task="marc_ja", speed=12.345))
@@ -283,9 +283,9 @@ def test_progress_is_told_every_ten_seconds(
             view.show(event(done, 100, speed=1.0))
             now += 1.0
     assert [line.split(" items")[0] for line in capsys.readouterr().err.splitlines()] == [
-        "A JNLI: 1/100",
-        "A JNLI: 12/100",
-        "A JNLI: 23/100",
+        "JNLI: 1/100",
+        "JNLI: 12/100",
+        "JNLI: 23/100",
     ]
 
 

@@ -394,7 +394,7 @@ def test_a_download_that_is_stopped_half_way_leaves_no_part(tmp_path: Path, site
 
 
 def test_marc_ja_cannot_be_fetched_and_the_message_says_what_to_do(tmp_path: Path, site: Site) -> None:
-    with pytest.raises(InputError, match=r"no longer distributed.*--marc-ja FILE.*marc_ja-v1\.1/valid-v1\.1\.json"):
+    with pytest.raises(InputError, match=r"no longer distributed.*--marc-ja.*marc_ja-v1\.1/valid-v1\.1\.json"):
         files.fetch(make_settings(tmp_path, data_url=site.url), "marc_ja", "valid")
     assert site.asked == []
 
@@ -465,7 +465,7 @@ def test_samples_need_neither_folder_nor_network_and_are_marked(tmp_path: Path) 
 
 
 def test_samples_have_no_test_split_and_the_message_says_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"samples of JNLI have no 'test' split\. Use --split valid"):
+    with pytest.raises(InputError, match=r"samples of JNLI have no 'test' split\. Choose valid for “Split”"):
         files.load(make_settings(tmp_path), "jnli", "test", data="sample")
 
 

@@ -181,6 +181,29 @@ def test_a_button_that_opens_a_tab_calls_it_as_the_tab_is_called() -> None:
         assert word("tab_compare", lang) in word("open_items", lang)
 
 
+FOR_COMMANDS = re.compile(
+    r"(api|bench|cli|cluster|grid|launch)/|backends/embedding/|runs/(embedding|predictions)\.py"
+    r"|results/importers/import_run\.py|ui/page\.py|api\.py"
+)
+"""Modules whose sentences are read beside a command alone; those of `ui/page.py` refuse to start."""
+BESIDE = re.compile(r"`[^`]*`|\([^()]*\)|（[^（）]*）")
+"""Where a sentence of the page may name an option of the command line: beside the name of the control, or in a
+command."""
+
+
+def test_a_sentence_of_the_page_names_its_control_and_not_an_option_of_the_command_line() -> None:
+    both = 0
+    for path in sorted((FOLDER / "ja").glob("*.po")):
+        with path.open("rb") as file:
+            for entry in read_po(file, locale="ja"):
+                if all(FOR_COMMANDS.match(module) for module, _ in entry.locations):
+                    continue
+                for text in (str(entry.id), str(entry.string)):
+                    both += "(--" in text
+                    assert not re.search(r"(?<!\w)--[a-z]", BESIDE.sub("", text)), f"{path.stem}: {text}"
+    assert both > 20
+
+
 def test_groups_of_options_are_called_after_what_is_in_them() -> None:
     for lang in ("ja", "en"):
         for kind in ("", "_public"):

@@ -479,8 +479,10 @@ def test_of_special_tokens_those_of_thoughts_are_kept(special: list[str], kept: 
 
 IGNORED = "Thinking was asked for, and nothing in the prompt turns it on: "
 SHARED = "A thought has no tokens of its own: "
-NO_TEXT = "--max-thinking-tokens has no effect here: answers are only ranked"
-NO_THOUGHT = "--max-thinking-tokens has no effect here: nothing in the prompt opens a thought"
+NO_TEXT = "“Thinking limit (tokens)” (--max-thinking-tokens) has no effect here: answers are only ranked"
+NO_THOUGHT = (
+    "“Thinking limit (tokens)” (--max-thinking-tokens) has no effect here: nothing in the prompt opens a thought"
+)
 OPENS = "The prompt opens a thought (<think>) although thinking is off"
 
 

@@ -75,7 +75,11 @@ def official(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
         ({"tasks": ["jnli", ""]}, UnknownNameError, "Unknown task ''. Known: marc_ja"),
         ({"tasks": ["all"]}, UnknownNameError, "Unknown task 'all'. Known: marc_ja"),
         ({"split": "dev"}, UnknownNameError, "Unknown split 'dev'. Known: train, valid, test."),
-        ({"split": "test"}, InputError, "have no 'test' split. Use --split valid, or --data official."),
+        (
+            {"split": "test"},
+            InputError,
+            "have no 'test' split. Choose valid for “Split” (--split), or the official “Data” (--data official).",
+        ),
         ({"data_kind": "samples"}, UnknownNameError, "Unknown data 'samples'. Did you mean 'sample'?"),
         ({"marc_ja": Path("none.json"), "tasks": ["marc_ja"]}, DataError, "Give the path of a readable file."),
         ({"limit": 0}, InputError, "The number of items must be at least 1."),
@@ -259,7 +263,7 @@ def test_examples_are_gathered_only_when_there_are_shots(settings: Settings) -> 
 
 
 def test_train_items_are_not_evaluated_with_train_items_as_examples(settings: Settings) -> None:
-    with pytest.raises(InputError, match="Choose --split valid, or no examples"):
+    with pytest.raises(InputError, match=r"Choose valid for “Split” \(--split\), or no examples"):
         planned(settings, split="train", prompt=PromptSpec(shots=1))
 
 

@@ -753,6 +753,9 @@ def test_an_oracle_gives_each_jsquad_answer_the_length_of_its_longest_gold_answe
     assert {limits[i] for i in golds} == {32}
 
 
+NO_PENALTY = "“Repetition penalty” (--repetition-penalty) has no effect here:"
+
+
 def test_each_subset_is_written_with_its_own_repetition_penalty(
     settings: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -773,8 +776,8 @@ def test_each_subset_is_written_with_its_own_repetition_penalty(
     stored = RunStore.of(settings.runs_dir, plan.spec)
     assert stored.data().spec == plan.spec, "the manifest holds it"
     assert stored.manifest()["spec"]["decoding"]["repetition_penalty_by_task"] == [["jnli", 1.2], ["jsquad", 1.1]]
-    said = [(event.task, event.message) for event in events if "penalty has no effect" in event.message]
-    told_once = "--repetition-penalty has no effect here: a table of answers gives them as they stand in it."
+    said = [(event.task, event.message) for event in events if "--repetition-penalty" in event.message]
+    told_once = f"{NO_PENALTY} a table of answers gives them as they stand in it."
     assert said == [("jnli", told_once)]
 
 
@@ -783,7 +786,7 @@ def test_a_repetition_penalty_is_said_to_have_no_effect_where_answers_are_only_r
 ) -> None:
     plan = planned(settings, model, ["jnli"], limit=2, decoding=Decoding("choose", repetition_penalty=1.2))
     said = [event.message for event in run(settings, plan) if "--repetition" in event.message]
-    assert said == ["--repetition-penalty has no effect here: answers are only ranked, and no text is written."]
+    assert said == [f"{NO_PENALTY} answers are only ranked, and no text is written."]
 
 
 @pytest.mark.parametrize(

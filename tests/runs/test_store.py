@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 from jglue_app.errors import RunBusyError, StoreError
 from jglue_app.runs.serialization import dumps, record_from
 from jglue_app.runs.store import RunStore
+from jglue_app.runs.writer import is_being_written
 from jglue_app.types import (
     Decoding,
     Finish,
@@ -342,6 +345,24 @@ def test_a_second_writer_is_told_so_and_may_write_once_the_first_is_done(path: P
     with second.writing() as writer:
         writer.append([record("2")])
     assert first.records() == [record("1"), record("2")]
+
+
+def test_whether_a_run_is_being_written_can_be_seen_without_disturbing_it(path: Path) -> None:
+    store = RunStore(path)
+    assert not is_being_written(path), "there is none yet"
+    with store.writing() as writer:
+        assert is_being_written(path)
+        writer.append([record("1")])
+        assert is_being_written(path)
+    assert not is_being_written(path)
+    # Whoever looks holds the file for a moment, for which a writer waits.
+    looking = os.open(path / "records.jsonl", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.02, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+    with store.writing() as writer:
+        writer.append([record("2")])
+    os.close(looking)
+    assert store.records() == [record("1"), record("2")]
 
 
 def hold(path: str) -> None:

@@ -53,6 +53,7 @@ def test_what_cannot_be_ranked_stands_apart_with_the_reason() -> None:
         "half": right("o" * 10, 20),
         "nearly": right("o" * 19, 20),
         "nine": right("o" * 9),
+        "one": right("o"),
         "alone": right("o" * 33),
         "other": sts({i / 10: "3.0" for i in range(20)}),
     }
@@ -63,8 +64,9 @@ def test_what_cannot_be_ranked_stands_apart_with_the_reason() -> None:
         "half": "only 10 of 20 items of JNLI count",
         "nearly": "no other run has the same items",
         "nine": "only 9 items of JNLI; 10 are needed",
+        "one": "only 1 item of JNLI; 10 are needed",
         "alone": "no other run has the same items",
-        "other": "no score for JNLI",
+        "other": "no score for JNLI: the run was not asked them",
     }
 
 
@@ -79,7 +81,41 @@ def test_a_text_is_not_ranked_with_a_choice_by_log_likelihood() -> None:
     written = nli(*[("entailment", output("含意"))] * 12)
     groups, apart = comparable(candidates({"a": chosen, "b": written, "c": written}), ["jnli"])
     assert [group.names for group in groups] == [("b", "c")]
+    assert apart == {"a": "no other run of the same items is scored in the same way (texts or log-likelihood)"}
+    # Over other items no way of scoring would help.
+    _, apart = comparable(candidates({"a": chosen, "b": right("o" * 20), "c": right("o" * 20)}), ["jnli"])
     assert apart == {"a": "no other run has the same items"}
+    # A run of the same items that has no score of its own does not make them other items.
+    _, apart = comparable(
+        {name: candidate(data, "stability-jp") for name, data in (("a", chosen), ("b", written))}, ["jnli"]
+    )
+    assert apart["a"] == "the other runs of the same items cannot be ranked, as is said beside them"
+    assert "the run wrote texts alone" in apart["b"]
+
+
+def test_a_run_without_a_score_says_why() -> None:
+    chosen = nli(*[("entailment", output(None, (-1.0, -2.0, -3.0)))] * 12)
+    written = nli(*[("entailment", output("含意"))] * 12)
+    same = sts({i / 10: "3.0" for i in range(20)})
+    unread = sts({i / 10: "？" if i else "3.0" for i in range(20)})
+
+    def why(data: RunData, protocol: str, *tasks: str) -> str:
+        return comparable({"a": candidate(data, protocol)}, tasks)[1]["a"]
+
+    assert why(written, "stability-jp", "jnli") == (
+        "no score for JNLI: this protocol ranks the answers by log-likelihood, and the run wrote texts alone"
+    )
+    assert why(chosen, "flexeval", "jnli") == (
+        "no score for JNLI: this protocol reads texts, and the run ranked the answers by log-likelihood alone"
+    )
+    assert why(same, "official", "jsts") == (
+        "no score for JSTS: all answers that could be read are the same, and a correlation cannot be computed of these"
+    )
+    assert why(unread, "official", "jsts").endswith(": too few answers could be read to compute a correlation")
+    assert why(chosen, "flexeval", "jsts", "jnli", "jsquad") == (
+        "no score for JSTS, JSQuAD: the run was not asked them; "
+        "no score for JNLI: this protocol reads texts, and the run ranked the answers by log-likelihood alone"
+    )
 
 
 def test_similarities_that_hardly_vary_cannot_be_tested() -> None:

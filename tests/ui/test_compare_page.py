@@ -437,10 +437,16 @@ def test_a_bad_request_ends_in_a_sentence_and_nothing_on_the_page_is_lost(
     only_subsets(page, *subsets)
     set_number(page, "limit", items)
     page.click("#run")
-    page.wait_for_selector("#status .jg-error")
-    text = page.inner_text("#status")
+    page.wait_for_selector("#run-says .jg-error")
+    text = page.inner_text("#run-says")
     assert sentence in text
     assert "Traceback" not in text
+    assert not page.inner_text("#status").strip()
+    # The form is long: the sentence stands right below the button that was pressed, and in sight.
+    sentence_box, button = (page.locator(name).bounding_box() for name in ("#run-says .jg-error", "#run"))
+    assert sentence_box and button and page.viewport_size
+    assert 0 < sentence_box["y"] - button["y"] < 250
+    assert sentence_box["y"] + sentence_box["height"] < page.viewport_size["height"]
     shows(page, 227)
 
 
@@ -450,9 +456,9 @@ def test_after_a_failed_run_a_reload_still_has_something_to_explore(open_page: O
     open_settings(page)
     choose_model(page, "a-model", "missing-table.jsonl")
     page.click("#run")
-    said(page, "missing-table.jsonl を読めません")
+    said(page, "missing-table.jsonl を読めません", "run-says")
     page.reload()
-    said(page, "missing-table.jsonl を読めません")
+    said(page, "missing-table.jsonl を読めません", "run-says")
     shows(page, 227)
 
 

@@ -48,7 +48,7 @@ def test_a_typed_name_wins_over_the_list_unless_a_row_was_moved_to(open_page: Op
     assert box.get_attribute("aria-invalid") == "true"
     assert page.evaluate(FITS)
     page.click("#run")
-    page.wait_for_selector("#status .jg-error")
+    page.wait_for_selector("#run-says .jg-error")
     assert page.evaluate(FITS)
     box.fill("gemma-3-270m")
     page.keyboard.press("Tab")

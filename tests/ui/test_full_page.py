@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
+from jglue_app.runs.store import RunStore
 from jglue_app.version import __version__
 from tests.ui.conftest import OpenPage, Tables, free_port, serve
 from tests.ui.driving import (
+    SHIFTS,
     choose_model,
     finished,
     generate_only,
@@ -50,7 +53,12 @@ def test_a_full_run_goes_on_through_a_reload_and_can_be_opened_item_by_item(open
     # The controls and the command still say what is running.
     assert "whole.jsonl --tasks jnli --data sample" in page.inner_text("#full-repeat")
     assert "whole.jsonl" in page.locator("#full-model input").input_value()
+    # The bar over the page goes away at the run's end, and nothing in the page moves for it.
+    page.evaluate("window.scrollTo(0, 0)")
+    page.evaluate(SHIFTS)
     finished(page, box="full-status")
+    page.wait_for_timeout(300)
+    assert sum(page.evaluate("window.shifts")) <= 0.05
     page.click("#full-export")
     with page.expect_download() as download:
         page.locator("#full-file a").first.click()
@@ -74,6 +82,8 @@ def test_a_full_run_lets_a_short_comparison_in_between(open_page: OpenPage, tabl
     page.wait_for_selector("#full-status .jg-overall")
     other.click("#run")
     said(other, "順番待ち：前に")
+    said(other, "いま実行中：全問実行、")
+    assert other.locator("#run-other").is_visible()
     # The full run takes half a minute; after twenty seconds it makes way.
     finished(other)
     assert "終わりました" not in page.inner_text("#full-status")
@@ -146,3 +156,11 @@ def test_a_run_of_another_version_is_not_offered_to_go_on(open_page: OpenPage, t
         tab(fresh, "全問実行")
         fresh.wait_for_selector("#full-board .jg-empty")
         assert not fresh.locator("#go-on").is_visible()
+        # As it was made by this version it is offered again, but not while somebody else is making it.
+        manifest.write_text(text.replace('"code_version": "0.0.1"', f'"code_version": "{__version__}"'), "utf-8")
+        for made_elsewhere in (True, False):
+            with RunStore(manifest.parent).writing() if made_elsewhere else nullcontext():
+                fresh = open_page(address=address)
+                tab(fresh, "全問実行")
+                fresh.wait_for_selector("#full-board .jg-empty")
+                assert fresh.locator("#go-on").is_visible() is not made_elsewhere

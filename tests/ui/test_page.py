@@ -211,5 +211,5 @@ def test_the_page_keeps_nothing_of_what_is_typed_in_the_browser(open_page: OpenP
     page.locator("#a-model input").fill("somebody/secret-model")
     page.locator("#a-model input").press("Enter")
     page.click("#run")
-    page.wait_for_selector("#status .jg-error")
+    page.wait_for_selector("#run-says .jg-error")
     assert "secret-model" not in page.evaluate("JSON.stringify(localStorage) + JSON.stringify(sessionStorage)")

@@ -69,7 +69,7 @@ def test_a_typed_model_is_not_taken(stranger: Page) -> None:
     choose_model(page, "a-model", "somebody/else")
     said(page, "モデル「somebody/else」はありません", "a-model")
     page.click("#run")
-    said(page, "モデル「somebody/else」はありません")
+    said(page, "モデル「somebody/else」はありません", "run-says")
     choose_model(page, "a-model", "gemma-3-270m")
     page.wait_for_function("!document.querySelector('#a-model .jg-beside-fault')")
     assert not page.locator("#allow-bin").is_visible()
@@ -81,7 +81,7 @@ def test_too_many_items_are_refused_with_the_number_that_is_allowed(stranger: Pa
     open_settings(page)
     set_number(page, "limit", "51")
     page.click("#run")
-    said(page, "1 から 50 まで")
+    said(page, "1 から 50 まで", "run-says")
 
 
 def test_a_full_run_is_not_offered_and_the_command_is(stranger: Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,12 +17,21 @@ from jglue_app.runs.request import RunRequest
 from jglue_app.settings import Settings
 from jglue_app.ui import progress
 from jglue_app.ui.events import Updates
-from jglue_app.ui.jobs import Job
+from jglue_app.ui.jobs import Job, PlannedRun
 from jglue_app.ui.run_button import REPLACED, STOP_WORDS, RunButton
 from jglue_app.ui.state import AppState
+from jglue_app.ui.stop_other import STOPPED_ELSEWHERE, StopOther
 
 KIND = "try"
+VISIT = gr.Request(headers={}, cookies={"jg_visitor": "v" * 22}, session_hash="page")
 ONE, OTHER = RunRequest(limit=1), RunRequest(limit=2)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @dataclass
@@ -69,7 +79,8 @@ def visit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit
     for name in ("POLL_INTERVAL_S", "REDRAW_INTERVAL_S", "HEARTBEAT_S"):
         monkeypatch.setattr(progress, name, 0.01)
     state = AppState(replace(settings), "cpu")
-    button = RunButton(state, KIND, "run", gr.HTML(), gr.Button(), gr.Button(), gr.HTML())
+    other = StopOther(state, KIND, gr.Button())
+    button = RunButton(state, KIND, "run", gr.HTML(), gr.Button(), gr.Button(), other, gr.HTML())
     made = Visit(state, button)
     yield made
     made.release.set()
@@ -133,6 +144,45 @@ def test_another_tab_goes_on_with_the_run_that_took_the_place(visit: Visit) -> N
             visit.release.set()
     assert shown[-1] == "2 ended"
     assert "1 ended" in shown
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_what_a_run_waits_for_is_named_and_can_be_stopped_on_ones_own_machine_alone(
+    settings: Settings, public: bool
+) -> None:
+    state = AppState(replace(settings, public=public), "cpu")
+    jobs = state.jobs
+    release = threading.Event()
+
+    def in_turn(job: Job) -> None:
+        with jobs.accelerator(job) as mine:
+            while mine and not (job.stop.is_set() or release.is_set()):
+                job.ended.wait(0.005)
+
+    left = jobs.start("w" * 22, "full", in_turn)
+    left.runs = {"a": PlannedRun("run", {"jnli": frozenset(map(str, range(50)))}, name="gemma-3-270m")}
+    left.done = {"a": 12}
+    until(lambda: left.state == "running")
+    waiting = jobs.start("v" * 22, KIND, in_turn)
+    until(lambda: waiting.state == "waiting")
+    try:
+        other = StopOther(state, KIND, gr.Button())
+        html = progress.going_html(jobs, waiting, "en")
+        assert ("Running now: Full run, gemma-3-270m, 12 of 50 items" in html) is not public
+        assert other.update(waiting)[other.button]["visible"] is not public
+        assert other.update(left)[other.button]["visible"] is False
+        other.press(VISIT)
+        assert left.stop.is_set() is not public
+        assert left.notices == ([] if public else [STOPPED_ELSEWHERE])
+        if not public:
+            until(lambda: waiting.state == "running")
+            other.press(VISIT)
+            assert not waiting.stop.is_set(), "what runs already waits for nothing"
+    finally:
+        release.set()
+        assert left.ended.wait(60)
+        assert waiting.ended.wait(60)
+        state._scratch.cleanup()
 
 
 def test_what_cannot_be_done_stops_nothing(visit: Visit) -> None:

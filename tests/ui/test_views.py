@@ -31,6 +31,7 @@ from jglue_app.scoring.judged import ScoredItem, knows_answer
 from jglue_app.scoring.leaderboard import Entry
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.official import judge as official
+from jglue_app.scoring.ranking import UNSCORED as WHY_UNSCORED
 from jglue_app.scoring.ranking import Place
 from jglue_app.scoring.report import report_run
 from jglue_app.scoring.slices import Slice
@@ -1104,7 +1105,7 @@ RANKINGS = Rankings(
             {"up": place(1, 2, "same"), "same": place(1, 3, "up", "down"), "down": place(2, 3, "same")},
         ),
     ),
-    {"part": Message("no score for {subset}", subset="JSTS")},
+    {"part": Message("no score for {subsets}: {why}", subsets="JSTS", why=Message(WHY_UNSCORED["no_text"]))},
 )
 BEFORE = {"up": place(3, 3), "same": place(1, 2), "down": place(1, 2)}
 
@@ -1171,11 +1172,12 @@ def test_the_leaderboard_shows_averages_scores_and_what_is_missing() -> None:
         ("0.500", "[0.400, 0.600]", 9),
         ("0.250", "", 9),
     ]
-    assert (last["average"]["value"], last["why_not"]) == ("–", "no score for JSTS")
+    assert last["average"]["value"] == "–"
+    assert last["why_not"].startswith("no score for JSTS: this protocol reads texts, and ")
     assert [s["value"] for s in last["tasks"]] == ["0.900", "–"]
     assert first["facts"] == "2026-01-02 03:04 UTC · 1,200/4,442 items · up"
     assert "no score for JSTS" in read(views.render("ranking", payload, "en"))
-    assert rows_of(ranked())[-1]["why_not"] == "JSTS のスコアがない"
+    assert rows_of(ranked())[-1]["why_not"].startswith("JSTS のスコアがない（この採点方法は文章を読むが")
 
 
 def test_fragments_stand_in_one_line_that_is_open_where_one_of_them_is_chosen() -> None:

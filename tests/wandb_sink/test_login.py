@@ -176,7 +176,7 @@ def test_a_file_of_keys_that_cannot_be_read_has_none(tmp_path: Path, content: st
 def test_without_a_key_the_ways_to_one_are_named() -> None:
     with pytest.raises(InputError, match=r"WANDB_API_KEY.*`wandb login`\. Nothing was sent\.$"):
         log_in(target())
-    with pytest.raises(InputError, match=r"`wandb login`; --offline needs none\. Nothing was sent\.$"):
+    with pytest.raises(InputError, match=r"an offline copy \(`--offline`\) needs none\. Nothing was sent\.$"):
         log_in(target(), offline_hint=True)
 
 

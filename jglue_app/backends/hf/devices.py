@@ -37,7 +37,9 @@ def resolve_device(device: str) -> str:
     if kind in ("balanced", "cuda"):
         if not torch.cuda.is_available():
             raise DeviceError(
-                "The device {device!r} needs a CUDA GPU, and none was found. Use --device cpu.", device=device
+                "The device {device!r} needs a CUDA GPU, and none was found. Start the command, or the application, "
+                "with `--device cpu`.",
+                device=device,
             )
         count = torch.cuda.device_count()
         if device not in ("balanced", "cuda", *(f"cuda:{i}" for i in range(count))):
@@ -46,7 +48,10 @@ def resolve_device(device: str) -> str:
             )
         return device if kind == "cuda" else "cuda"
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("The device 'mps' needs an Apple GPU, and none was found. Use --device cpu.")
+        raise DeviceError(
+            "The device 'mps' needs an Apple GPU, and none was found. Start the command, or the application, with "
+            "`--device cpu`."
+        )
     if device not in ("cpu", "mps"):
         raise UnknownNameError("device", device, ("auto", "cpu", "cuda", "cuda:0", "mps", "balanced"))
     return device
@@ -95,7 +100,10 @@ def quantization_config(spec: ModelSpec, device: str) -> BitsAndBytesConfig | No
         ) from e
     resolved = resolve_device(device)
     if resolved.startswith("mps"):
-        raise DeviceError("8-bit and 4-bit do not run on Apple GPUs. Use --device cpu, or choose none.")
+        raise DeviceError(
+            "8-bit and 4-bit do not run on Apple GPUs. Choose none, or start the command, or the application, with "
+            "`--device cpu`."
+        )
     if spec.quantization == "8bit":
         if resolved.startswith("cuda") and torch.cuda.get_device_capability(resolved) < (7, 5):
             raise DeviceError("8-bit needs a GPU of compute capability 7.5 or later. Choose 4-bit or none.")

@@ -146,8 +146,8 @@ def memory_budget(model: Any, requested: int | None = None) -> MemoryBudget:
     free = min(free_bytes(each) for each in {device, *_devices(model)})
     if requested is not None and requested > free:
         raise InputError(
-            "{wanted:.1f} GiB of working memory were asked for and {free:.1f} GiB are free. Give "
-            "less with --memory or JGLUE_MEMORY, or leave it out to have it found.",
+            "{wanted:.1f} GiB of working memory were asked for and {free:.1f} GiB are free. Give less with "
+            "JGLUE_MEMORY (--memory), or leave it out to have it found.",
             wanted=requested / 2**30,
             free=free / 2**30,
         )

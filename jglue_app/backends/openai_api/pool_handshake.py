@@ -194,7 +194,7 @@ def refusal(server: ServedModel, differs: Sequence[str]) -> Message:
     return Message(
         "The server {endpoint} of {model} answers otherwise than its pool ({differences}), so that answers of both "
         "cannot stand in one run. Start it with the same model, version and settings, or take its address out of "
-        "base_url. If all servers were changed on purpose, models --check asks them anew.",
+        "base_url. If all servers were changed on purpose, `models --check` asks them anew.",
         endpoint=server.endpoint.id,
         model=server.name,
         differences=Joined(", ", differs),

@@ -176,8 +176,8 @@ def _by_first_token(exchange: ItemExchange, can: Capabilities, prompt: Prompt, *
             "not_in_top",
             Message(
                 "{label!r} is not among the {count} most likely first tokens that the server gives, so that the "
-                "answers cannot be ranked. Choose a style whose answers are single tokens, such as number, or "
-                "--method generate.",
+                "answers cannot be ranked. Choose a style whose answers are single tokens, such as number, or free "
+                "generation as “Method” (--method generate).",
                 label=missing[0],
                 count=interface.top_logprobs,
             ),

@@ -31,13 +31,14 @@ def refuse_what_it_cannot(
         )
     if interface is None:
         raise InputError(
-            "{model} answers chats only: its server has no completions. Choose the format chat (--format chat).",
+            "{model} answers chats only: its server has no completions. Choose chat as “Prompt format” (--format "
+            "chat).",
             model=name,
         )
     if can.applies_template and not turns:
         raise InputError(
-            "The server of {model} puts a chat template around every text, so that the format {format} would not "
-            "be what the model sees. Choose the format chat (--format chat).",
+            "The server of {model} puts a chat template around every text, so that the format {format} would not be "
+            "what the model sees. Choose chat as “Prompt format” (--format chat).",
             model=name,
             format=prompt.format,
         )
@@ -46,8 +47,8 @@ def refuse_what_it_cannot(
     ways = ways_to_rank(can, turns)
     if ranks and decoding.method != "generate" and not ways:
         raise InputError(
-            "{model} cannot rank answers: its server gives no log-probabilities of a prompt, nor of the most "
-            "likely first tokens. Choose the method generate (--method generate).",
+            "{model} cannot rank answers: its server gives no log-probabilities of a prompt, nor of the most likely "
+            "first tokens. Choose free generation as “Method” (--method generate).",
             model=name,
         )
 
@@ -60,7 +61,8 @@ def _refuse_generation(
     penalties = {decoding.repetition_penalty, *(value for _, value in decoding.repetition_penalty_by_task)}
     if penalties != {1.0} and not interface.repetition_penalty:
         raise InputError(
-            "The server of {model} does not apply a repetition penalty. Leave --repetition-penalty out (1).",
+            "The server of {model} does not apply a repetition penalty. Set “Repetition penalty” to 1, or leave it "
+            "out (--repetition-penalty).",
             model=name,
         )
     if not turns:
@@ -68,13 +70,14 @@ def _refuse_generation(
     if prompt.thinking == "on" and served.facts.thinking is None and not interface.reasoning:
         raise InputError(
             "How {model} is told to think is not described. Set thinking in endpoints.toml (reasoning_effort, "
-            "chat_template_kwargs or enable_thinking), or leave --thinking out.",
+            "chat_template_kwargs or enable_thinking), or leave “Thinking” at the default of the template "
+            "(--thinking).",
             model=name,
         )
     thinks = prompt.thinking == "on" or interface.reasoning
     if thinks and not decoding.max_thinking_tokens:
         raise InputError(
             "{model} thinks before it answers, and the limit on new tokens is too small for that. Give the thought "
-            "tokens of its own, such as --max-thinking-tokens 2048.",
+            "tokens of its own, such as 2048: “Thinking limit (tokens)” (--max-thinking-tokens).",
             model=name,
         )

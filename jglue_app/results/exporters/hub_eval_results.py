@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from jglue_app.errors import InputError
-from jglue_app.messages import Message
+from jglue_app.messages import Message, mark
 from jglue_app.results.exporters.output_files import replace_surrogates
 from jglue_app.results.exporters.run_source import RunSource, SubsetScores, reasons
 from jglue_app.tasks import TASKS
@@ -109,7 +109,8 @@ def _refusal_reason(source: RunSource, scores: SubsetScores) -> str:
     if n_items < total:
         return Message("{asked:,} of {total:,} items were asked", asked=n_items, total=total)
     if failed := source.failed(task):
-        return Message("{failed:,} items failed", failed=failed)
+        failures = mark("{failed:,} items failed")
+        return Message.worded("1 item failed" if failed == 1 else failures, failures, {"failed": failed})
     if _main(scores) not in source.protocol.metrics[task][:1]:
         return Message("its main metric is undefined for these answers")
     if (n := scores.metrics[_main(scores)].n) < n_items:

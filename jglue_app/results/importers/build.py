@@ -196,7 +196,8 @@ def _check_complete(
     if not chosen or len(chosen) < MIN_MATCHED_SHARE * subset.total:
         message = Message(
             "{source}: {strange:,} of {total:,} answers are to no item of {title} {split} ({first}). It is a log of "
-            "another benchmark, split or data: check --task, --split and --data.",
+            "another benchmark, split or data: check which it is (on the command line: `--task`, `--split` and "
+            "`--data`).",
             source=subset.source,
             strange=subset.total - len(chosen),
             total=subset.total,
@@ -206,16 +207,16 @@ def _check_complete(
         )
         if subset.dataset.task != "marc_ja":
             raise OtherItemsError(message)
-        hint = Message("MARC-ja is no longer distributed: give your own file with --marc-ja.")
+        hint = Message("MARC-ja is no longer distributed: give your own file (on the command line: `--marc-ja`).")
         raise OtherItemsError(Message("{sentence} {hint}", sentence=message, hint=hint))
     if partial:
         return
     if subset.unmatched or doubtful:
         first = [*subset.unmatched_names, *(row_text(row) for row, _ in doubtful)][:MAX_NAMED]
         raise DataError(
-            "{source}: {strange:,} of {total:,} answers cannot be told to be to one item of "
-            "{title} {split} ({first}). Check --split and --data, or give --partial to import the "
-            "others alone.",
+            "{source}: {strange:,} of {total:,} answers cannot be told to be to one item of {title} {split} "
+            "({first}). Check split and data (`--split`, `--data`), or choose “Accept a log of only some of the "
+            "items” (--partial) to import the others alone.",
             source=subset.source,
             strange=subset.unmatched + len(doubtful),
             total=subset.total,
@@ -225,8 +226,8 @@ def _check_complete(
         )
     if missing := [item for k, item in enumerate(items) if k not in chosen]:
         raise DataError(
-            "{source}: {missing:,} of {total:,} items of {title} {split} have no answer in the log "
-            "(the first is {id!r}). Give --partial to import the others alone.",
+            "{source}: {missing:,} of {total:,} items of {title} {split} have no answer in the log (the first is "
+            "{id!r}). Choose “Accept a log of only some of the items” (--partial) to import the others alone.",
             source=subset.source,
             missing=len(missing),
             total=len(items),

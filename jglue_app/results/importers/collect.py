@@ -64,8 +64,8 @@ def collect(log: Log, data_of: DataOf, tasks: Sequence[str], subsets: dict[str, 
         name = row.subset or (tasks[0] if len(tasks) == 1 else "")
         if not name:
             raise InputError(
-                "{path}, {where}: no subset of JGLUE is known by the name {task!r}. If it is one, "
-                "say which: --task {tasks}.",
+                "{path}, {where}: no subset of JGLUE is known by the name {task!r}. If it is one, say which on the "
+                "command line (`--task`: {tasks}).",
                 path=log.path,
                 where=row.where,
                 task=(row.task or log.path.stem)[:MAX_TEXT_CHARS],
@@ -131,7 +131,8 @@ def _other_items_error(log: Log, subset: Subset) -> OtherItemsError:
     return OtherItemsError(
         Message(
             "{path}: {strange:,} of the first {total:,} answers are to no item of {title} {split} ({first}). It is a "
-            "log of another benchmark, split or data: check --task, --split and --data.",
+            "log of another benchmark, split or data: check which it is (on the command line: `--task`, `--split` "
+            "and `--data`).",
             path=log.path,
             strange=subset.unmatched,
             total=subset.total,

@@ -64,7 +64,8 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         scores = read_json(results)
         if not isinstance(scores, dict):
             raise DataError(
-                "{results}: is no result of llm-jp-eval. Give its result JSON with --results.", results=results
+                "{results}: is no result of llm-jp-eval. Give its result JSON (on the command line: `--results`).",
+                results=results,
             )
     if not isinstance(table, dict) or not (_has_outputs(table) or _has_samples(table)):
         raise DataError("{path}: is no result of llm-jp-eval: it has no 'outputs'. Give its result JSON.", path=path)

@@ -58,13 +58,15 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
         content = read_json(results)
         if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
             raise DataError(
-                "{results}: is no results file of lm-eval. Give results_….json with --results.", results=results
+                "{results}: is no results file of lm-eval. Give results_….json (on the command line: `--results`).",
+                results=results,
             )
         table = content
         task_names = [name for name in table["results"] if subset_named(name)]
         if task and task not in table["results"]:
             raise DataError(
-                "{results}: has no task {task!r}. Give the results file of the same run with --results.",
+                "{results}: has no task {task!r}. Give the results file of the same run (on the command line: "
+                "`--results`).",
                 results=results,
                 task=task,
             )

@@ -42,7 +42,7 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     table = read_json(path)
     if not isinstance(table, dict) or not recognises(path, table):
         raise DataError(
-            "{path}: is no result of that harness. Give the JSON file that its --output_path names.", path=path
+            "{path}: is no result of that harness. Give the JSON file that its `--output_path` names.", path=path
         )
     tables = [name for name, content in table["results"].items() if isinstance(content, dict)]
     names = [name for name in tables if subset_named(name) or (subset and len(tables) == 1)]
@@ -53,9 +53,8 @@ def open_log(path: Path, results: Path | None, subset: str = "") -> Log:
     ]
     if names and not detailed:
         raise DataError(
-            "{path}: holds scores, and not the outputs of every item. Of lm-eval give "
-            "samples_….jsonl, which --log_samples writes; of Swallow's harness only JSQuAD can be "
-            "imported, made with --verbose.",
+            "{path}: holds scores, and not the outputs of every item. Of lm-eval give samples_….jsonl, which "
+            "`--log_samples` writes; of Swallow's harness only JSQuAD can be imported, made with `--verbose`.",
             path=path,
         )
     config = table.get("config")

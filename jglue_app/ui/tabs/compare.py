@@ -94,10 +94,13 @@ class CompareTab:
         for chosen in form.connect(self.state):
             chosen.then(self.describe, inputs, described, **AS_TYPED)
             chosen.then(self.check_prompts, inputs, self.verdict, **check)
-        followed = [*self.panel.components, *self.run.components]
-        press = errors_shown_in(self.panel.status, self.press)
+        followed = [*self.panel.components, *self.run.components, self.own]
+        # Beside the button: the status lies below the form.
+        beside: Updates = {self.panel.status: "", self.own: gr.update(open=True)}
+        press = errors_shown_in(self.run.notice, self.press, beside)
         self.run.button.click(press, {*inputs, self.run.button}, followed, **FOLLOWS_JOB, trigger_mode="multiple")
-        self.run.switch.click(errors_shown_in(self.panel.status, self.start), inputs, followed, **FOLLOWS_JOB)
+        self.run.switch.click(errors_shown_in(self.run.notice, self.start, beside), inputs, followed, **FOLLOWS_JOB)
+        self.run.other.connect()
         self.report.connect_to_list(self.state)
         self.panel.pairs.input(self.choose_pair, self.panel.pairs, self.panel.components, **LATEST)
         choose = errors_shown_in(self.panel.status, self.choose_protocol)
@@ -287,7 +290,8 @@ class CompareTab:
             # The card of the shipped pair stays until there is something of the run.
             self.state.set_current_view(page, KIND, job.id)
             so_far = self.panel.job_so_far(job, lang, page, address)
-            return {**self.fill(job.request, lang), **self._opened(), **limits, **shipped, **so_far}
+            failure = self.run.failure(job, lang)
+            return {**self.fill(job.request, lang), **self._opened(), **limits, **shipped, **so_far, **failure}
         if linked:
             limits |= self._opened()
             # The address stays that of the request, which is not of the comparison below it.
@@ -305,9 +309,8 @@ def build(state: AppState, t: T) -> CompareTab:
                 places = [gr.Column(scale=3, min_width=220) for _ in range(2)]
                 places.append(gr.Column(scale=1, min_width=110))
                 with gr.Column(scale=2, min_width=200):
-                    run = run_button.buttons(t, t("run"), "run")
-            setup = pane("setup", setup_html(DEFAULT, "ja"))
-            verdict, says = pane("verdict"), pane("run-says")
+                    run = run_button.build(state, t, KIND, t("run"), "run")
+            says, setup, verdict = pane("run-says"), pane("setup", setup_html(DEFAULT, "ja")), pane("verdict")
             limits = pane("limits", visible=state.settings.public)
             with gr.Accordion(t("settings"), open=False, elem_id="settings") as around_form:
                 parts = form_parts(state, t)
@@ -334,7 +337,7 @@ def build(state: AppState, t: T) -> CompareTab:
         setup=setup,
         checks=PromptCheck(state),
         verdict=verdict,
-        run=RunButton(state, KIND, "run", status, *run, says),
+        run=RunButton(state, KIND, "run", status, *run, says, own),
         limits=limits,
         own=own,
         settings=around_form,

@@ -21,7 +21,7 @@ from jglue_app.ui import views
 from jglue_app.ui.address import Address, to_query
 from jglue_app.ui.events import Updates
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import REDRAW_INTERVAL_S, progress_html
+from jglue_app.ui.progress import REDRAW_INTERVAL_S, going_html, progress_html
 from jglue_app.ui.state import AppState
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
@@ -86,7 +86,7 @@ class ComparisonPanel:
     def job_so_far(self, job: Job, lang: str, page: str, view: Address | None = None) -> Updates:
         """What an ended job has to show; of an active one the status, because the next event follows it."""
         if job.active:
-            return {self.status: progress_html(job, lang, ahead=self.state.jobs.queue_position(job))}
+            return {self.status: going_html(self.state.jobs, job, lang)}
         return self.drawing(job, lang, page, view)(True)
 
     def judged_again(self, owner: str, lang: str, pair: Pair, page: str) -> Updates:
@@ -153,7 +153,7 @@ class _JobDrawing:
     def update(self) -> Updates:
         """New values while the job is active."""
         panel, job, lang = self._panel, self._job, self._lang
-        updates: Updates = {panel.status: progress_html(job, lang, ahead=panel.state.jobs.queue_position(job))}
+        updates: Updates = {panel.status: going_html(panel.state.jobs, job, lang)}
         rows = sum(event.done for event in list(job.bars.values()))
         if not (job.runs and rows):
             # What was there before stays until there is something of the run, but is no choice any more.

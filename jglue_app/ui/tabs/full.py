@@ -14,13 +14,14 @@ from jglue_app.errors import InputError, JglueAppError, StoreError
 from jglue_app.messages import word
 from jglue_app.results.library import StoredRun
 from jglue_app.runs.request import RunRequest, Side
+from jglue_app.runs.writer import is_being_written
 from jglue_app.ui import controls, price_box, run_button, views
 from jglue_app.ui.controls import T, pane, paragraph
 from jglue_app.ui.events import AS_TYPED, FOLLOWS_JOB, LATEST, PRIVATE, UNCHANGED, Updates, Values
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
-from jglue_app.ui.progress import progress_html
+from jglue_app.ui.progress import going_html, progress_html
 from jglue_app.ui.prompt_check import PromptCheck
 from jglue_app.ui.run_button import STOP_WORDS, Drawing, RunButton
 from jglue_app.ui.state import AppState
@@ -86,6 +87,7 @@ class FullTab:
             press, {*inputs, self.run.button}, self.views, **FOLLOWS_JOB, trigger_mode="multiple"
         )
         switch = self.run.switch.click(errors_shown_in(self.status, self.start), inputs, self.views, **FOLLOWS_JOB)
+        self.run.other.connect()
         resume = self.resume.click(self.fill_from_run, self.unfinished, filled, **PRIVATE).then(
             errors_shown_in(self.status, self.resume_run),
             {self.push_when_done, self.unfinished},
@@ -203,7 +205,7 @@ class FullTab:
             nonlocal board_drawn_at
             if last:
                 return self.final_views(job, lang)
-            status = progress_html(job, lang, ahead=self.state.jobs.queue_position(job))
+            status = going_html(self.state.jobs, job, lang)
             hidden = gr.update(visible=False)  # What is running is not offered to go on.
             updates: Updates = {self.status: status, self.unfinished: hidden, self.resume: hidden}
             now = time.monotonic()
@@ -231,11 +233,16 @@ class FullTab:
     def _unfinished_runs(self, owner: str, lang: str) -> Updates:
         """The list of runs that were started and not finished, and the button beside it."""
         job = self.state.jobs.latest(owner, KIND)
-        active = {run.run for run in job.runs.values()} if job is not None and job.active else set()
+        own = {run.run for run in job.runs.values()} if job is not None else set()
+        active = own if job is not None and job.active else set()
         choices = [
             (f"{run_text(run, lang)} · {run.done:,}/{run.planned:,}", name)
             for name, run in self.state.runs(owner, shipped=False).items()
-            if not run.finished and name not in active and _is_resumable(self.state, run)
+            if not run.finished
+            and name not in active
+            and _is_resumable(self.state, run)
+            # The command line, or another page, may be making it. One's own that was stopped is written to a little on.
+            and (name in own or not is_being_written(run.path))
         ]
         visible = bool(choices) and not self.state.settings.public
         first = choices[0][1] if choices else None
@@ -262,7 +269,7 @@ class FullTab:
                 self.name: "",
             }
         if job.active:
-            return {**updates, self.status: progress_html(job, lang)}
+            return {**updates, self.status: going_html(self.state.jobs, job, lang)}
         return {**updates, **self.final_views(job, lang)}
 
 
@@ -291,7 +298,7 @@ def build(state: AppState, t: T) -> FullTab:
         elem_id="full-wandb-when-done",
     )
     with gr.Row():
-        run = run_button.buttons(t, t("full_run"), "full-run", interactive=not settings.public)
+        run = run_button.build(state, t, KIND, t("full_run"), "full-run", interactive=not settings.public)
     verdict, says, status = pane("full-verdict"), pane("full-run-says"), run_button.status_pane("full-status")
     board = pane("full-board")
     name = gr.Textbox("", visible=False, elem_id="full-name")

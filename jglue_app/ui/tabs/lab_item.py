@@ -26,8 +26,9 @@ from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.lab_jobs import ANSWER, INSPECT, inspect_prompt, read_budget, start_answer, start_foresight
 from jglue_app.ui.model_box import model_box
-from jglue_app.ui.progress import follow, progress_html, stop_handler, wait_for
+from jglue_app.ui.progress import follow, going_html, progress_html, stop_handler, wait_for
 from jglue_app.ui.state import AppState
+from jglue_app.ui.stop_other import StopOther, stop_other
 from jglue_app.ui.tabs.lab_controls import GoldControls, PromptControls, gold_controls, prompt_controls
 from jglue_app.ui.views.prompt import answers_view, prompt_view
 from jglue_app.ui.views.request import side_text
@@ -63,6 +64,7 @@ class ItemTab:
     foresee: gr.Button
     run: gr.Button
     stop: gr.Button
+    other: StopOther
     status: gr.HTML
     answers: gr.HTML
     tokens: gr.HTML
@@ -85,11 +87,12 @@ class ItemTab:
         self.chosen.input(load_item, {self.task, self.data, self.chosen}, texts, **LATEST)
         gr.on(None, errors_shown_in(self.status, self.on_load), None, [self.chosen, *texts], **PRIVATE)
         inspect = errors_shown_in(self.status, self.show_tokens)
+        ran = [self.status, self.other.button]
         shown = self.inspect.click(inspect, inputs, [self.status, self.tokens], **FOLLOWS_JOB)
         foresee = errors_shown_in(self.status, self.show_next)
-        foreseen = self.foresee.click(foresee, {*inputs, self.budget}, [self.status, self.tokens], **FOLLOWS_JOB)
+        foreseen = self.foresee.click(foresee, {*inputs, self.budget}, [*ran, self.tokens], **FOLLOWS_JOB)
         ask = errors_shown_in(self.status, self.ask)
-        answered = self.run.click(ask, {*inputs, self.budget}, [self.status, self.answers], **FOLLOWS_JOB)
+        answered = self.run.click(ask, {*inputs, self.budget}, [*ran, self.answers], **FOLLOWS_JOB)
         for event, button, result in (
             (shown, self.inspect, self.tokens),
             (foreseen, self.foresee, self.tokens),
@@ -98,6 +101,7 @@ class ItemTab:
             event.then(None, None, None, js=BRING_INTO_VIEW % (button.elem_id, result.elem_id))
         self.a.connect()
         self.b.connect()
+        self.other.connect()
         self.stop.click(stop_handler(self.state, ANSWER), None, self.status, **FOLLOWS_JOB)
 
     # --- the item -------------------------------------------------------------------------------------------
@@ -206,11 +210,12 @@ class ItemTab:
 
         def draw(last: bool) -> Updates:
             if not last or not job.result:
-                status = progress_html(job, lang, ahead=self.state.jobs.queue_position(job), done=" ")
-                return {self.status: status}
+                status = going_html(self.state.jobs, job, lang, done=" ")
+                return {self.status: status, **self.other.update(job)}
             parts = [foreseen_html(found, sides[name], name, lang) for name, found in job.result.items()]
             tokens = views.render("side_by_side", {"parts": parts}, lang)
-            return {self.status: "" if job.state == "done" else progress_html(job, lang), self.tokens: tokens}
+            status = "" if job.state == "done" else progress_html(job, lang)
+            return {self.status: status, self.tokens: tokens, **self.other.update(job)}
 
         yield {self.tokens: ""}
         yield from follow(job, draw)
@@ -226,7 +231,8 @@ class ItemTab:
 
         def draw(last: bool) -> Updates:
             status, answers = answer_views(self.state, job, lang, last)
-            return {self.status: status, self.answers: answers} if answers else {self.status: status}
+            updates: Updates = {self.status: status, **self.other.update(job)}
+            return {**updates, self.answers: answers} if answers else updates
 
         yield {self.answers: ""}
         yield from follow(job, draw)
@@ -240,7 +246,7 @@ def _id_in(choice: str | None) -> str:
 def answer_views(state: AppState, job: Job, lang: str, last: bool) -> tuple[str, str]:
     """HTML of the status of a job of `start_answer`, and of the answers once it has ended with any."""
     if not last:
-        return progress_html(job, lang, ahead=state.jobs.queue_position(job)), ""
+        return going_html(state.jobs, job, lang), ""
     answers = views.render("item", answers_view(job.result, lang), lang) if job.result else ""
     return progress_html(job, lang, done=word("answered", lang)), answers
 
@@ -286,11 +292,12 @@ def build(state: AppState, t: T) -> ItemTab:
         foresee = gr.Button(t("lab_next"), elem_id="lab-next", scale=2)
         run = gr.Button(t("lab_run"), elem_id="lab-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="lab-stop", scale=1)
+        other = StopOther(state, ANSWER, stop_other(t, "lab-other"))
     status, answers = pane("lab-status"), pane("lab-answers")
     tokens = pane("lab-tokens", js_on_load=(views.STATIC / "lab.js").read_text("utf-8"))
     tab = ItemTab(
         *(state, task, data, chosen, fields, gold, loaded, model, budget, a, b),
-        *(inspect, foresee, run, stop, status, answers, tokens),
+        *(inspect, foresee, run, stop, other, status, answers, tokens),
     )
     tab.connect()
     return tab

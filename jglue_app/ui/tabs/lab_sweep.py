@@ -20,8 +20,9 @@ from jglue_app.ui.guard import errors_shown_in
 from jglue_app.ui.jobs import Job
 from jglue_app.ui.lab_jobs import SWEEP, read_budget, start_sweep
 from jglue_app.ui.model_box import model_box
-from jglue_app.ui.progress import follow, progress_html, stop_handler
+from jglue_app.ui.progress import follow, going_html, stop_handler
 from jglue_app.ui.state import AppState
+from jglue_app.ui.stop_other import StopOther, stop_other
 from jglue_app.ui.views.sweep import sweep_view
 from jglue_app.ui.visitor import language, visitor_id
 
@@ -41,6 +42,7 @@ class SweepTab:
     styles: gr.Dropdown
     run: gr.Button
     stop: gr.Button
+    other: StopOther
     status: gr.HTML
     table: gr.HTML
 
@@ -48,9 +50,10 @@ class SweepTab:
         """Listen to the events."""
         inputs: set[Block] = {self.task, self.items, self.data, self.model, self.shots, self.budget}
         inputs |= {self.formats, self.styles}
-        outputs = [self.status, self.table]
+        outputs = [self.status, self.table, self.other.button]
         self.run.click(errors_shown_in(self.status, self.start), inputs, outputs, **FOLLOWS_JOB)
         self.stop.click(stop_handler(self.state, SWEEP), None, self.status, **FOLLOWS_JOB)
+        self.other.connect()
         gr.on(None, self.follow_latest, None, outputs, **FOLLOWS_JOB)
 
     def start(self, request: gr.Request, values: Values) -> Iterator[Updates]:
@@ -76,9 +79,7 @@ class SweepTab:
 
         def draw(last: bool) -> Updates:
             nonlocal rows
-            updates: Updates = {
-                self.status: progress_html(job, lang, ahead=0 if last else self.state.jobs.queue_position(job))
-            }
+            updates: Updates = {self.status: going_html(self.state.jobs, job, lang), **self.other.update(job)}
             begun = len(job.result or ())
             if last:
                 self.state.grant_access(job)
@@ -126,8 +127,9 @@ def build(state: AppState, t: T) -> SweepTab:
     with gr.Row():
         run = gr.Button(t("sweep_run"), variant="primary", elem_id="sweep-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="sweep-stop", scale=1)
+        other = StopOther(state, SWEEP, stop_other(t, "sweep-other"))
     status, table = pane("sweep-status"), pane("sweep-table")
-    tab = SweepTab(state, task, items, data, model, shots, budget, formats, styles, run, stop, status, table)
+    tab = SweepTab(state, task, items, data, model, shots, budget, formats, styles, run, stop, other, status, table)
     tab.connect()
     return tab
 

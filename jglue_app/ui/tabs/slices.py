@@ -22,7 +22,8 @@ from jglue_app.ui.views.slices import slice_table
 from jglue_app.ui.visitor import language, visitor_id
 
 NO_LOGPROBS = Message(
-    "There is no calibration: this run has no log-likelihoods of choices. Run it with --method both or choose."
+    "There is no calibration: this run has no log-likelihoods of choices. Run it with another “Method” than free "
+    "generation (--method both or choose)."
 )
 
 

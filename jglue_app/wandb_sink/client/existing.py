@@ -36,8 +36,7 @@ def reject_smaller(existing: Any, payload: Payload, job: Mapping[str, Any]) -> N
     if n_stored > n_local and not job.get("replace"):
         raise InputError(
             "W&B has {there:,} items of this run already, and here it has {here:,}. Nothing was sent. Extend the run "
-            "(the same command with a higher --limit), or pull the larger one; `push --replace` sends the smaller. "
-            "({run})",
+            "(the same settings with more items), or pull the larger one; `push --replace` sends the smaller. ({run})",
             there=n_stored,
             here=n_local,
             run=payload.name,

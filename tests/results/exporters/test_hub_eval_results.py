@@ -91,7 +91,7 @@ ONE = ("jcommonsenseqa",)
         ({"totals": {"jcommonsenseqa": 1119}}, "4 of 1,119 items were asked"),
         ({"split": "train"}, "it is the train split"),
         ({"split": "test"}, "it is the test split"),
-        ({"failed": (("jcommonsenseqa", "13"),)}, "1 items failed"),
+        ({"failed": (("jcommonsenseqa", "13"),)}, "1 item failed"),
         ({"tasks": ("jsts",)}, "its score rests on 3 of 4 items"),
         ({"tasks": ("jsquad",), "oracle_length": True}, "cut at the length of the right ones"),
         ({"backend": "scripted"}, "read from a table"),

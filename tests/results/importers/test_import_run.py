@@ -167,7 +167,7 @@ def test_the_command_gives_json_and_refuses_a_part_unless_it_is_wanted(
 ) -> None:
     log = samples(tmp_path, TASK, jnli_ranked(SUMS)[:40])
     assert run(monkeypatch, "import", log, "--data", "sample", "--json") == 2
-    assert "Give --partial" in capsys.readouterr().err
+    assert "Accept a log of only some of the items” (--partial)" in capsys.readouterr().err
     assert run(monkeypatch, "import", log, "--data", "sample", "--partial", "--task", "jnli", "--json") == 0
     table = json.loads(capsys.readouterr().out)
     assert (table["label"], table["items"]) == ("unknown model · lm-eval", {"jnli": 40})

@@ -134,7 +134,9 @@ def other_benchmark(count: int) -> list[dict[str, Any]]:
 def test_another_benchmark_is_refused_be_it_named_as_it_is_or_as_a_subset(tmp_path: Path) -> None:
     path = samples(tmp_path, "gsm8k", other_benchmark(3))
     refused(
-        r"no subset of JGLUE is known by the name 'gsm8k'\. If it is one, say which: --task", path, error=InputError
+        r"no subset of JGLUE is known by the name 'gsm8k'\. If it is one, say which on the command line",
+        path,
+        error=InputError,
     )
     refused(
         r"3 of 3 answers are to no item of JCommonsenseQA valid .*another benchmark", path, tasks=["jcommonsenseqa"]
@@ -308,7 +310,7 @@ def test_what_is_not_whole_is_refused_with_counts_unless_a_part_is_wanted(
     tmp_path: Path, good: list[dict[str, Any]]
 ) -> None:
     refused(
-        r"5 of 45 items of JNLI valid have no answer in the log \(the first is 'sn041'\)\. Give --partial",
+        r"5 of 45 items of JNLI valid have no answer in the log \(the first is 'sn041'\)\. Choose .* \(--partial\)",
         samples(tmp_path, TASK, good[:40]),
     )
     strange = json.loads(json.dumps(good[3]))

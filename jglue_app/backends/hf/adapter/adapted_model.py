@@ -55,7 +55,7 @@ def apply_adapter(model: Any, files: AdapterFiles, name: str) -> Any:
             raise
         raise ModelError(
             "The adapter {adapter} cannot be applied to {model} ({reason}). Name the model that it was made for, or "
-            "merge it and name the merged folder with --model.",
+            "merge it and name the merged folder as the model.",
             adapter=files.name,
             model=name,
             reason=first_line(e),
@@ -104,7 +104,7 @@ def _checked(
         if base.shape != stored[key].shape or not torch.equal(base, stored[key].to(base)):
             raise ModelError(
                 "The adapter {adapter} brings other base weights with it ({key}, {shape}), as training with added "
-                "tokens does. Merge it into its base model and name the merged folder with --model.",
+                "tokens does. Merge it into its base model and name the merged folder as the model.",
                 adapter=adapter,
                 key=key,
                 shape="×".join(map(str, stored[key].shape)),
@@ -169,9 +169,9 @@ def _reject_one_of_two(adapter: str, name: str, model: Any) -> None:
     if _are_trained_tokens(embedding) and _are_trained_tokens(head):
         return
     raise ModelError(
-        "The adapter {adapter} changes the embedding or the output layer of {model}, which are one matrix there, "
-        "so that merged and unmerged it gives two different models. Train it without these two layers, or merge it "
-        "and name the merged folder with --model.",
+        "The adapter {adapter} changes the embedding or the output layer of {model}, which are one matrix there, so "
+        "that merged and unmerged it gives two different models. Train it without these two layers, or merge it and "
+        "name the merged folder as the model.",
         adapter=adapter,
         model=name,
     )

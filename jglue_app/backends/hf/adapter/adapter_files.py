@@ -101,8 +101,8 @@ def _check_names(name: str, names: Collection[str], folder: Path | None = None) 
                 folder=folder,
             )
         raise ModelNotFoundError(
-            "{adapter} has no adapter_config.json: it is no adapter of peft. If it is a whole model, name it with "
-            "--model.",
+            "{adapter} has no adapter_config.json: it is no adapter of peft. If it is a whole model, name it as the "
+            "model.",
             adapter=name,
         )
     if WEIGHTS in names:

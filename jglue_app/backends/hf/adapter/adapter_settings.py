@@ -61,7 +61,7 @@ def check_settings(name: str, table: Mapping[str, Any]) -> None:
     if kind not in TYPES:
         raise ModelError(
             "The adapter {adapter} is of the type {type}, which is not applied here. Merge it into its base model "
-            "(`merge_and_unload()` of peft) and name the merged folder with --model, or choose one of {known}.",
+            "(`merge_and_unload()` of peft) and name the merged folder as the model, or choose one of {known}.",
             adapter=name,
             type=kind or Message("none"),
             known=Joined(", ", TYPES),
@@ -74,8 +74,8 @@ def check_settings(name: str, table: Mapping[str, Any]) -> None:
     if kind == "LORA" and not (init is None or isinstance(init, bool) or str(init) in _PLAIN_INIT):
         raise ModelError(
             "The adapter {adapter} belongs to base weights that its training changed (init_lora_weights: {init}). "
-            "Convert it to a plain LoRA with `path_initial_model_for_weight_conversion` of peft's save_pretrained, or "
-            "merge it and name the merged folder with --model.",
+            "Convert it to a plain LoRA with `path_initial_model_for_weight_conversion` of peft's save_pretrained, "
+            "or merge it and name the merged folder as the model.",
             adapter=name,
             init=init,
         )
@@ -102,7 +102,7 @@ def _reject_unknown(name: str, kind: str, table: Mapping[str, Any]) -> None:
 def _not_applied(name: str, option: str) -> ModelError:
     return ModelError(
         "The adapter {adapter} uses {option}, which is not applied here. Merge it into its base model "
-        "(`merge_and_unload()` of peft) and name the merged folder with --model.",
+        "(`merge_and_unload()` of peft) and name the merged folder as the model.",
         adapter=name,
         option=option,
     )

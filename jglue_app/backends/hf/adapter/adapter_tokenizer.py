@@ -55,8 +55,8 @@ def choose_tokenizer(files: AdapterFiles, own: Any, name: str, rows: int) -> Any
     if beyond is not None:
         raise ModelError(
             "The tokenizer that was saved with the adapter {adapter} has the token {token!r} (id {id}), and {model} "
-            "has an embedding for {rows} tokens. Merge the adapter into its base model with the added tokens, and name "
-            "the merged folder with --model.",
+            "has an embedding for {rows} tokens. Merge the adapter into its base model with the added tokens, and "
+            "name the merged folder as the model.",
             adapter=files.name,
             token=beyond,
             id=there[beyond],

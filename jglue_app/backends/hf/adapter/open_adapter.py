@@ -61,7 +61,7 @@ def open_adapter(
     notify(Message("Applying the adapter {adapter} to {model}.", adapter=files.name, model=spec.id))
     failed = mark(
         "{name} failed with its adapter while it was set up ({error}: {reason}). Choose another adapter, or merge it "
-        "and name the merged folder with --model."
+        "and name the merged folder as the model."
     )
     before = base.probe()
     try:
@@ -84,7 +84,7 @@ def open_adapter(
             base.close()
             raise ModelError(
                 "The adapter {adapter} cannot be applied without a change of {model} itself. Merge it and name the "
-                "merged folder with --model.",
+                "merged folder as the model.",
                 adapter=files.name,
                 model=spec.id,
             )
@@ -109,7 +109,7 @@ def _shared(files: AdapterFiles, base: HFBackend, spec: ModelSpec) -> Any:
     except Exception as e:  # Modules of any architecture may hold what cannot be copied.
         raise ModelError(
             "The adapter {adapter} cannot be applied to {model} beside it ({reason}). Merge it and name the merged "
-            "folder with --model.",
+            "folder as the model.",
             adapter=files.name,
             model=spec.id,
             reason=first_line(e),

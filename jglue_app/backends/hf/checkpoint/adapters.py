@@ -70,16 +70,16 @@ def _adapter_of_peft(name: str, where: str, base: str) -> ModelError:
     adapter = f"{name.rstrip('/')}/{folder}" if folder else name
     if base:
         return ModelError(
-            "{name} holds an adapter ({where}) for the model {base}, and is not named as a model. Name the model with "
-            "--model {base} and the adapter with --adapter {adapter}.",
+            "{name} holds an adapter ({where}) for the model {base}, and is not named as a model. Name {base} as the "
+            "model, and {adapter} as the adapter (--adapter).",
             name=name,
             where=where,
             base=base,
             adapter=adapter,
         )
     return ModelError(
-        "{name} holds an adapter ({where}), and is not named as a model. Name the model that it was made for with "
-        "--model, and the adapter with --adapter {adapter}.",
+        "{name} holds an adapter ({where}), and is not named as a model. Name the model that it was made for as the "
+        "model, and {adapter} as the adapter (--adapter).",
         name=name,
         where=where,
         adapter=adapter,

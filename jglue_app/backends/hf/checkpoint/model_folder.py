@@ -151,14 +151,15 @@ def _require_allowed(spec: ModelSpec, files: Collection[str], names: Collection[
     if files:
         if not spec.allow_bin:
             raise ModelError(
-                "{model} has only pickled .bin weights. Add --allow-bin to read them (weights only, in local mode).",
+                "{model} has only pickled .bin weights. In local mode “Read .bin weights of models without "
+                "safetensors” (--allow-bin) has them read, the weights alone.",
                 model=spec.id,
             )
         return
     ggufs = [name for name in names if name.endswith(".gguf")]
     if ggufs:
         raise ModelNotFoundError(
-            "{model} has no safetensors weights. It has GGUF files: add --gguf-file {file}.",
+            "{model} has no safetensors weights. It has GGUF files: name {file} as the “GGUF file” (--gguf-file).",
             model=spec.id,
             file=ggufs[0],
         )

@@ -26,8 +26,9 @@ class DecodeStep:
         self._depths = [cache.lengths[row] + slot for row, slot in zip(rows, generated, strict=True)]
         tries = [cache.trie_of_row[row] for row in rows]
         first, per_slot = cache.first_slot, cache.rows_per_trie
-        # Of the slots only those that a row has filled are read.
-        self._slots = max(generated) + 1
+        # Of the slots only those that a row has filled are read, where a product over a part of the keys needs no copy.
+        parts = next(iter(cache.kv.values()))[0].dtype == torch.float32
+        self._slots = max(generated) + 1 if parts else cache.slots
         self._places = first + self._slots * per_slot
         places = [first + slot * per_slot + cache.place_of_row[row] for row, slot in zip(rows, generated, strict=True)]
         numbers = torch.tensor([rows, tries, places, self._depths, generated], device=device)

@@ -23,7 +23,7 @@ BLOCK = 4_096
 GROUP = 32
 """Tokens of which the screen in bfloat16 keeps the maximum alone; they are far from each other, as a maximum over
 neighbours is slow."""
-INT8_GROUP = 8
+INT8_GROUP = 16
 """The same of the screen in 8 bits, which leaves more groups."""
 MAX_CANDIDATES = 8_192
 """Tokens of a state that are scored again; a state with more is scored in full."""
@@ -191,11 +191,12 @@ class Int8Screen:
             ),
             INT8_GROUP,
         )
-        first = self._members[maxima.argmax(-1)]
+        largest_sum, group = maxima.max(-1)  # NaN where there is one.
+        first = self._members[group]
         numbers = torch.arange(len(states))
         known = products(numbers.repeat_interleave(INT8_GROUP), first.flatten()).view(first.shape).amax(-1)
         near = maxima >= (known / scale)[:, None]
-        return _in_groups(near, is_finite & torch.isfinite(known) & torch.isfinite(maxima).all(-1), self._members)
+        return _in_groups(near, is_finite & torch.isfinite(known) & torch.isfinite(largest_sum), self._members)
 
 
 class _Int8Weight:
