@@ -37,6 +37,13 @@ def screened(head: nn.Linear, kind: type[BFloat16Screen | Int8Screen]) -> LMHead
     return lm_head
 
 
+def kinds(weight: torch.Tensor) -> list[object]:
+    """Screens that are used of a weight."""
+    screen = screen_of(weight, True)
+    assert screen is not None
+    return [*screen._kinds]
+
+
 def layer(width: int = 24, *, bias: bool = False, dtype: torch.dtype = torch.float32) -> nn.Linear:
     torch.manual_seed(0)
     return nn.Linear(width, WORDS, bias=bias).to(dtype)
@@ -84,7 +91,11 @@ def test_a_screen_that_leaves_too_many_is_exchanged(monkeypatch: pytest.MonkeyPa
     made: list[str] = []
 
     def counted(kind: type[BFloat16Screen | Int8Screen]) -> Callable[[torch.Tensor], BFloat16Screen | Int8Screen]:
-        return lambda weight: made.append(kind.__name__) or kind(weight)
+        def make(weight: torch.Tensor) -> BFloat16Screen | Int8Screen:
+            made.append(kind.__name__)
+            return kind(weight)
+
+        return make
 
     lm_head = LMHead(head, False)
     lm_head._screen = VocabularyScreen([counted(Int8Screen), counted(BFloat16Screen)])
@@ -95,7 +106,7 @@ def test_a_screen_that_leaves_too_many_is_exchanged(monkeypatch: pytest.MonkeyPa
 
 def test_products_that_are_not_exact_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     head, multiply = layer(64), _Int8Weight.multiply
-    assert (Int8Screen in screen_of(head.weight, True)._kinds) == multiplies_int8()
+    assert (Int8Screen in kinds(head.weight)) == multiplies_int8()
 
     def saturated(self: _Int8Weight, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return multiply(self, x, bias).clamp(max=2.0**15)
@@ -103,7 +114,7 @@ def test_products_that_are_not_exact_are_not_used(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_Int8Weight, "multiply", saturated)
     assert not multiplies_int8.__wrapped__()
     monkeypatch.setattr(vocabulary_screens, "multiplies_int8", lambda: False)
-    assert Int8Screen not in screen_of(layer(64).weight, True)._kinds
+    assert Int8Screen not in kinds(layer(64).weight)
 
 
 @pytest.mark.parametrize("screen", [False, True])

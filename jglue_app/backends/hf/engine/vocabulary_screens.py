@@ -261,7 +261,8 @@ def _rotation(size: int) -> torch.Tensor:
 
 
 def _rotated(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    return (x.reshape(-1, len(rotation)) @ rotation).view(x.shape)
+    rotated: torch.Tensor = x.reshape(-1, len(rotation)) @ rotation
+    return rotated.view(x.shape)
 
 
 def _group_maxima(blocks: Iterable[torch.Tensor], size: int) -> torch.Tensor:
