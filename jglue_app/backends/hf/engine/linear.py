@@ -3,9 +3,9 @@
 The two operators are those that torch's own compiler uses for frozen weights; where this build of torch lacks them, or
 the processor does not support the dtype, layers stay as they are.
 
-Layers are not multiplied in 8-bit integers. With a scale for each token and each output, rounded as the model runs, that
-was 0.97 to 1.11 times as fast as bfloat16 (Gemma 3 270M, two cores with VNNI), and moved log-probabilities of answers by
-up to 1.8, where bfloat16 moves them by up to 0.28; with rotated activations by 0.8, no faster than bfloat16.
+Layers are not multiplied in 8-bit integers. With a scale for each token and each output, rounded as the model runs,
+that was 0.97 to 1.11 times as fast as bfloat16 (Gemma 3 270M, two cores with VNNI), and moved log-probabilities of
+answers by up to 1.8, where bfloat16 moves them by up to 0.28; with rotated activations by 0.8, no faster than bfloat16.
 """
 
 from __future__ import annotations
