@@ -106,7 +106,11 @@ def test_a_screen_that_leaves_too_many_is_exchanged(monkeypatch: pytest.MonkeyPa
     made: list[str] = []
 
     def counted(kind: type[BFloat16Screen | Int8Screen]) -> Callable[[torch.Tensor], BFloat16Screen | Int8Screen]:
-        return lambda weight: made.append(kind.__name__) or kind(weight)
+        def make(weight: torch.Tensor) -> BFloat16Screen | Int8Screen:
+            made.append(kind.__name__)
+            return kind(weight)
+
+        return make
 
     lm_head = LMHead(head, False)
     lm_head._screen = VocabularyScreen([counted(Int8Screen), counted(BFloat16Screen)])
@@ -117,7 +121,8 @@ def test_a_screen_that_leaves_too_many_is_exchanged(monkeypatch: pytest.MonkeyPa
 
 def test_products_that_are_not_exact_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     head, multiply = layer(64), _Int8Weight.multiply
-    assert (Int8Screen in screen_of(head.weight, True)._kinds) == multiplies_int8()
+    screen = screen_of(head.weight, True)
+    assert screen is not None and (Int8Screen in screen._kinds) == multiplies_int8()
 
     def saturated(self: _Int8Weight, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return multiply(self, x, bias).clamp(max=2.0**15)
@@ -125,7 +130,8 @@ def test_products_that_are_not_exact_are_not_used(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_Int8Weight, "multiply", saturated)
     assert not multiplies_int8.__wrapped__()
     monkeypatch.setattr(vocabulary_screens, "multiplies_int8", lambda: False)
-    assert Int8Screen not in screen_of(layer(64).weight, True)._kinds
+    screen = screen_of(layer(64).weight, True)
+    assert screen is not None and Int8Screen not in screen._kinds
 
 
 @pytest.mark.parametrize("screen", [False, True])

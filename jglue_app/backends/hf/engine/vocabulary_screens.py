@@ -265,7 +265,8 @@ def _rotation(size: int) -> torch.Tensor:
     while len(matrix) < size:
         matrix = torch.cat([torch.cat([matrix, matrix], dim=1), torch.cat([matrix, -matrix], dim=1)])
     signs = torch.randint(0, 2, (size, 1), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return matrix * signs / size**0.5
+    rotation: torch.Tensor = matrix * signs / size**0.5
+    return rotation
 
 
 def _rotated(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
