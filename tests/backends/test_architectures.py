@@ -39,6 +39,7 @@ READ = (
 )
 PACKED = (
     ("qwen2_moe", "float32"),
+    ("gemma4_text", "float32"),  # Takes the mask of some rows.
     pytest.param("qwen2_moe-wide", "bfloat16", marks=pytest.mark.slow),
     # Beyond its window the way would change with the first long prompt.
     pytest.param("qwen2_moe-far", "bfloat16", marks=pytest.mark.slow),

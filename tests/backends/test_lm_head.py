@@ -83,6 +83,28 @@ def test_screening_looks_at_few_words_and_never_misses_one_that_is_barely_better
     assert len(pairs) < (0.05 if kind is Int8Screen else 0.15) * exact.numel()
 
 
+@pytest.mark.parametrize("kind", SCREENS)
+@pytest.mark.parametrize(
+    ("of_weight", "of_states"), [(1e-24, 1.0), (1e-24, 1e10), (1e-10, 1e-24), (1e-25, 1e-20), (1e-25, 1e-25)]
+)
+@torch.inference_mode()
+def test_numbers_whose_squares_are_lost_are_bounded_all_the_same(
+    kind: type[BFloat16Screen | Int8Screen], of_weight: float, of_states: float
+) -> None:
+    head = layer(64)
+    count = 2 * VOCABULARY_BLOCK + 900
+    weight = torch.randn(1, 64) + 0.01 * torch.randn(count, 64)
+    weight[100:4_000] = weight[:3_900] + 1e-4 * torch.randn(3_900, 64)
+    head.weight = nn.Parameter(weight * of_weight, requires_grad=False)
+    states = torch.randn(64, 64) * of_states
+    states[::5] = 0
+    words, finite = screened(head, kind).argmax(states)
+    logits = head(states)
+    best, tolerance = logits.amax(-1), 1e-5 * logits.abs().amax(-1) + 1e-43
+    assert finite.all() and int(words.max()) < count
+    assert bool((logits.gather(1, words[:, None])[:, 0] >= best - tolerance).all())
+
+
 @torch.inference_mode()
 def test_a_screen_that_leaves_too_many_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary_screens, "MAX_CANDIDATES", 300)

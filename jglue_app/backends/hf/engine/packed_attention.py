@@ -141,14 +141,23 @@ def packed_attention(
     return attend(module.layer_idx, query, key, value, scaling, window, terms), None
 
 
-def window_of_mask(*_: Any, config: Any = None, local_size: int | None = None, **__: Any) -> int | None:
+class MaskWindow(int):
+    """Tokens of a sliding window, where a model has a mask: one of some of the rows, as Gemma 4 takes, is itself."""
+
+    def __getitem__(self, _: Any) -> MaskWindow:
+        return self
+
+
+def window_of_mask(*_: Any, config: Any = None, local_size: int | None = None, **__: Any) -> MaskWindow | None:
     """What stands for the mask of some layers: tokens of its sliding window; None for any other mask.
 
     Args:
         config: of the model.
         local_size: tokens of a window, or of a chunk; None for a mask that has neither.
     """
-    return local_size if local_size is not None and local_size == getattr(config, "sliding_window", None) else None
+    if local_size is None or local_size != getattr(config, "sliding_window", None):
+        return None
+    return MaskWindow(local_size)
 
 
 def attend(

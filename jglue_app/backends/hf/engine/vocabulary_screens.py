@@ -32,6 +32,8 @@ ROTATED = 64
 MAX_INT8_WIDTH = 2**15
 """Products of so many 8-bit integers fit into 32 bits."""
 TRIED_STATES = 256
+LOST = 2.0**-63
+"""Numbers below it may be lost in a norm, as their squares are below what float32 can represent."""
 MAX_UNSETTLED = 0.02
 """Part of the states that may be scored in full; where it is larger after `TRIED_STATES` states, bfloat16 takes over,
 whose bound is tighter."""
@@ -131,6 +133,9 @@ class BFloat16Screen:
             self._blocks.append(pack(rounded) if reorders else rounded)
             self._max_norm = max(self._max_norm, float(rounded.float().norm(dim=-1).max()))
             self._max_rounding = max(self._max_rounding, float((block - rounded.float()).norm(dim=-1).max()))
+        self._lost = LOST * weight.shape[1] ** 0.5
+        self._max_norm += self._lost
+        self._max_rounding += self._lost
         self._product = product
         self._members = _members(len(weight), GROUP)
 
@@ -141,7 +146,8 @@ class BFloat16Screen:
         in float32 adds at most width·2⁻²⁴‖w'‖‖x'‖. The product itself is rounded to bfloat16, by 2⁻⁸ of it at most.
         """
         rounded = states.bfloat16()
-        norm, rounding = states.norm(dim=-1), (states - rounded.float()).norm(dim=-1)
+        norm = states.norm(dim=-1) + self._lost
+        rounding = (states - rounded.float()).norm(dim=-1) + self._lost
         error = 1.01 * (self._max_rounding * norm + self._max_norm * (rounding + states.shape[1] * 2.0**-23 * norm))
         maxima = _group_maxima((self._product(rounded, block, None) for block in self._blocks), GROUP).float()
         best = maxima.max(-1).values
@@ -165,7 +171,7 @@ class Int8Screen:
 
     def _rounded(self, block: torch.Tensor) -> tuple[_Int8Weight, torch.Tensor, torch.Tensor]:
         """A part of the weight, and of each of its tokens the rounding error and the norm."""
-        norms = torch.linalg.vector_norm(block, dim=-1, dtype=torch.float32)
+        norms = torch.linalg.vector_norm(block, dim=-1, dtype=torch.float32) + LOST * block.shape[1] ** 0.5
         scales, rounded, errors = _to_int8(_rotated(block.float(), self._rotation))
         errors *= scales
         return _Int8Weight(rounded.to(torch.int8), scales), errors, norms + errors
@@ -196,7 +202,9 @@ class Int8Screen:
         numbers = torch.arange(len(states))
         known = products(numbers.repeat_interleave(INT8_GROUP), first.flatten()).view(first.shape).amax(-1)
         near = maxima >= (known / scale)[:, None]
-        return _in_groups(near, is_finite & torch.isfinite(known) & torch.isfinite(largest_sum), self._members)
+        # Of smaller products some may be lost, and all be equal.
+        is_finite &= torch.isfinite(known) & torch.isfinite(largest_sum) & (known.abs() >= LOST)
+        return _in_groups(near, is_finite, self._members)
 
 
 class _Int8Weight:
@@ -282,7 +290,8 @@ def _group_maxima(blocks: Iterable[torch.Tensor], size: int) -> torch.Tensor:
 
 def _in_groups(near: torch.Tensor, is_finite: torch.Tensor, members: torch.Tensor) -> Candidates:
     """The members (groups, size) of the groups that are near (states, groups)."""
-    is_settled = is_finite & (near.sum(-1) * members.shape[1] <= MAX_CANDIDATES)
+    count = near.sum(-1) * members.shape[1]
+    is_settled = is_finite & (count > 0) & (count <= MAX_CANDIDATES)
     rows, groups = (near & is_settled[:, None]).nonzero(as_tuple=True)
     return rows.repeat_interleave(members.shape[1]), members[groups].flatten(), is_settled
 
