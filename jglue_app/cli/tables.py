@@ -176,7 +176,7 @@ def print_comparison(comparison: Comparison) -> None:
     print_lines(
         [
             "p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets.",
-            "n for 80 %: items with which a difference of this size would be found four times in five.",
+            "n for 80 %: items with which a difference of this size would be found four times in five, with p (Holm).",
             *_unread([a, b]),
         ]
     )

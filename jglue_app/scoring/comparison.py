@@ -248,9 +248,14 @@ def _corrected(uncorrected: dict[str, dict[str, Difference]]) -> dict[str, dict[
 
 
 def corrected(family: Mapping[K, Difference]) -> dict[K, Difference]:
-    """Differences that are looked at together, with p corrected over them (Holm 1979) and the verdict."""
+    """Differences that are looked at together, with p corrected over them (Holm 1979), the items that each needs then,
+    and the verdict."""
     ps = significance.holm({key: difference.p for key, difference in family.items()})
-    differences = {key: replace(difference, p_holm=ps[key]) for key, difference in family.items()}
+    tests = sum(p is not None for p in ps.values())
+    differences = {
+        key: replace(d, p_holm=ps[key], needed=significance.needed_of_several(d.needed, tests))
+        for key, d in family.items()
+    }
     return {key: replace(difference, verdict=_verdict(difference)) for key, difference in differences.items()}
 
 

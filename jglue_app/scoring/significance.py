@@ -146,6 +146,20 @@ def fewest_differing(tests: int = 1) -> int:
     return next(k for k in range(1, 100) if 2.0 ** (1 - k) * tests < 0.05)
 
 
+def needed_of_several(needed: int | None, tests: int) -> int | None:
+    """Items that a difference needs where several tests are corrected together: with Holm's correction, the first has
+    so many times as strict a level.
+
+    Args:
+        needed: items that it needs alone, with the normal quantiles of 5 %, two-sided, and of a power of 80 %.
+        tests: how many are corrected together.
+    """
+    if needed is None or tests <= 1:
+        return needed
+    level = NormalDist().inv_cdf(1 - 0.05 / tests / 2)
+    return max(fewest_differing(tests), math.ceil(needed * ((level + Z80) / (Z95 + Z80)) ** 2))
+
+
 def _needed(discordant: float, difference: float, level: float = Z95) -> int:
     """Items that a test of a difference needs at 5 %, two-sided, with a power of 80 % (Connor 1987, page 209).
 

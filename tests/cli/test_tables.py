@@ -232,7 +232,7 @@ def test_a_comparison_shows_both_scores_the_difference_and_what_it_means(
         ["JSTS", "pearson", *["–"] * 9, "2/0"],
         ["JSTS", "pearson, lenient", "-0.125", *["–"] * 8, "0/0"],
         ["p: McNemar's exact test where answers are right or wrong, else paired bootstrap; Holm: over the subsets."],
-        ["n for 80 %: items with which a difference of this size would be found four times in five."],
+        ["n for 80 %: items with which a difference of this size would be found four times in five, with p (Holm)."],
         *REFERENCES,
         [""],
         [*OUTCOMES, "error", "knows but cannot format"],

@@ -442,16 +442,24 @@ def test_the_items_needed_are_those_of_connor(table: tuple[int, int, int, int], 
     assert significance.right_wrong_test(*right_wrong(*table)).needed == needed
 
 
+@pytest.mark.parametrize("tests", [1, 4, 15])
 @pytest.mark.parametrize("table", [(50, 12, 24, 14), (60, 2, 10, 28), (400, 45, 65, 490)])
 def test_with_the_items_needed_the_exact_test_finds_the_difference_about_4_times_in_5(
-    table: tuple[int, int, int, int],
+    table: tuple[int, int, int, int], tests: int
 ) -> None:
-    needed = significance.right_wrong_test(*right_wrong(*table)).needed
+    alone = significance.right_wrong_test(*right_wrong(*table)).needed
+    needed = significance.needed_of_several(alone, tests)
     assert needed is not None
     counts = np.random.default_rng(8).multinomial(needed, np.array(table) / sum(table), size=20_000)
     fewer, differing = counts[:, 1:3].min(axis=1), counts[:, 1:3].sum(axis=1)
-    power = np.mean(2 * stats.binom.cdf(fewer, differing, 0.5) < 0.05)
+    # Holm's correction takes the smallest p of several times their number.
+    power = np.mean(tests * 2 * stats.binom.cdf(fewer, differing, 0.5) < 0.05)
     assert 0.72 <= power <= 0.90
+
+
+def test_of_several_tests_each_needs_as_many_items_as_can_differ_enough() -> None:
+    assert [significance.needed_of_several(6, tests) for tests in (1, 2, 5)] == [6, 8, 9]
+    assert significance.needed_of_several(None, 5) is None
 
 
 # --- paired bootstrap tests ------------------------------------------------------------------------------
