@@ -306,9 +306,9 @@ def build(state: AppState, t: T) -> CompareTab:
     with gr.Row(elem_classes="jg-bar"):
         with gr.Accordion(t("try_own"), open=False, elem_id="own") as own:
             with gr.Row(elem_classes="jg-own"):
-                places = [gr.Column(scale=3, min_width=220) for _ in range(2)]
-                places.append(gr.Column(scale=1, min_width=110))
-                with gr.Column(scale=2, min_width=200):
+                places = [gr.Column(scale=5, min_width=220) for _ in range(2)]
+                places.append(gr.Column(scale=3, min_width=110))
+                with gr.Column(scale=3, min_width=200):
                     run = run_button.build(state, t, KIND, t("run"), "run")
             says, setup, verdict = pane("run-says"), pane("setup", setup_html(DEFAULT, "ja")), pane("verdict")
             limits = pane("limits", visible=state.settings.public)

@@ -6,7 +6,7 @@ from typing import Any
 
 from jglue_app.messages import listed, word
 from jglue_app.scoring.report import main_metric
-from jglue_app.scoring.scoreboard import number
+from jglue_app.scoring.scoreboard import count_text, number
 from jglue_app.scoring.standing import standings
 from jglue_app.scoring.types import Comparison, Estimate, Report, TaskReport
 from jglue_app.tasks import TASKS
@@ -38,7 +38,7 @@ def strips(a: Report, b: Report | None, comparison: Comparison | None, lang: str
                 "title": TASKS[name].title,
                 "source": source_text([task.source for task in tasks.values()], lang) if several else "",
                 "metric": metric,
-                "n": max(task.n for task in tasks.values()),
+                "n": _counts({side: task.n for side, task in tasks.items()}, lang),
                 "lines": lines,
                 "floor": "" if floor is None else place(floor, metric),
                 "floor_value": "" if floor is None else number(floor),
@@ -47,6 +47,13 @@ def strips(a: Report, b: Report | None, comparison: Comparison | None, lang: str
             }
         )
     return out
+
+
+def _counts(of_sides: dict[str, int], lang: str) -> str:
+    """How many items were answered; by each side where these differ, as in a run that was stopped."""
+    if len(set(of_sides.values())) == 1:
+        return count_text(next(iter(of_sides.values())))
+    return listed([f"{side} {count_text(n)}" for side, n in of_sides.items()], lang)
 
 
 def strip_line(tag: str, task: TaskReport, metric: str, lang: str) -> dict[str, Any]:
