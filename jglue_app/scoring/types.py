@@ -236,7 +236,7 @@ class Difference:
     test: str = ""
     """See `PairedTest.test`."""
     needed: int | None = None
-    """Items needed to tell a difference of this size with 80 % power, with `p_holm`; None when the two do not differ."""
+    """Items with which `p_holm` would tell a difference of this size with 80 % power; None when there is none."""
     reading: str = "strict"
     """Of which reading both scores are: `strict`, `lenient` or `choose`."""
 

@@ -168,7 +168,7 @@ def progress_html(
     elif job.state == "preparing" or (job.state == "running" and not job.bars):
         text = word("loading", lang)
     elif job.state == "done":
-        text = done or word("done", lang)
+        text = done or word("done_before" if _was_answered(job) else "done", lang)
     else:
         text = word(job.state, lang)
     notes = [say(notice, lang) for notice in job.notices]
@@ -229,6 +229,11 @@ def finished_items(job: Job, lang: str) -> str:
             name = f"{side.upper()} " if len(job.runs) > 1 else ""
             counts.append(f"{name}{min(done, total):,}/{total:,}")
     return word("finished_items", lang).format(listed(counts, lang)) if counts else ""
+
+
+def _was_answered(job: Job) -> bool:
+    """Whether all that the job's runs ask was answered before it: then it has no event."""
+    return any(run.ids for run in job.runs.values()) and not job.done
 
 
 def failed_html(job: Job, lang: str) -> str:

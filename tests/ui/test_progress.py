@@ -163,6 +163,14 @@ def test_an_ended_job_says_how_many_items_of_each_run_are_finished() -> None:
     assert progress.finished_items(Job("id", "ana", "sweep", state="done", runs={"0": runs["a"]}), "en") == ""
 
 
+def test_a_job_of_which_all_was_answered_before_says_so() -> None:
+    runs = {"a": PlannedRun("a", {"jnli": frozenset("abcd")})}
+    stored = progress.progress_html(Job("id", "ana", "compare", state="done", runs=runs), "ja")
+    assert "以前に得た回答" in stored and "4/4" in stored
+    fresh = progress.progress_html(Job("id", "ana", "compare", state="done", runs=runs, done={"a": 4}), "ja")
+    assert "以前に得た回答" not in fresh and "終わりました" in fresh
+
+
 def test_before_the_first_answer_there_is_one_bar() -> None:
     ids = {"jnli": frozenset("abcd")}
     job = Job("id", "ana", "compare", state="running", runs={"a": PlannedRun("a", ids)}, activity="Loading …")
