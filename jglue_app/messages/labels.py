@@ -254,7 +254,7 @@ LABELS: dict[str, str] = {
     "stopping": "Stopping …",
     "running": "Running",
     "done": "Done. It is kept under “Results” too.",
-    "done_before": "These answers are from an earlier run of the same settings: nothing had to be asked again.",
+    "done_before": "Done. The answers are those of an earlier run with the same settings; nothing had to be asked again.",
     "finished_items": "Items finished: {}.",
     "stopped": "Stopped. What is finished is kept; the same settings go on from there.",
     "incomplete": "{} items ended in an error and are not scored.",

@@ -168,7 +168,7 @@ def test_a_job_of_which_all_was_answered_before_says_so() -> None:
     stored = progress.progress_html(Job("id", "ana", "compare", state="done", runs=runs), "ja")
     assert "以前に得た回答" in stored and "4/4" in stored
     fresh = progress.progress_html(Job("id", "ana", "compare", state="done", runs=runs, done={"a": 4}), "ja")
-    assert "以前に得た回答" not in fresh and "終わりました" in fresh
+    assert "以前に得た回答" not in fresh and "保存されています" in fresh
 
 
 def test_before_the_first_answer_there_is_one_bar() -> None:
