@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def test_an_image_of_a_comparison_has_the_strips_of_the_first_card(settings: Set
     image = json.loads(str(button["data-jg-share"]))
     assert [strip["title"] for strip in image["strips"]] == ["MARC-ja", "JSTS", "JNLI", "JSQuAD", "JCommonsenseQA"]
     assert [line["tag"] for strip in image["strips"] for line in strip["lines"]] == ["A", "B"] * 5
+    assert all(re.fullmatch(r"\d+ items", strip["n"]) for strip in image["strips"])
     assert image["foot"] == "JGLUE side by side · sample · llm-jp-eval"
     assert image["alt"].startswith(image["title"]) and "JSQuAD A strict" in image["alt"]
     assert json.loads(str(button["data-jg-share-words"]))["save"] == "Save PNG"

@@ -68,6 +68,7 @@ from jglue_app.ui.views.matrix import score_matrix
 from jglue_app.ui.views.pieces import pieces, special_pieces
 from jglue_app.ui.views.ranking import Listed, Marked
 from jglue_app.ui.views.slices import slice_table
+from jglue_app.ui.views.strips import _counts
 from jglue_app.wandb_sink import PushResult
 from tests.scoring.test_report import pairs
 
@@ -1819,3 +1820,8 @@ def test_no_text_of_a_model_an_item_a_name_or_an_error_becomes_markup(text: str)
                 # It is all there to be read, as it was.
                 assert text in found.text or text in values, template
             assert not any(value.startswith("javascript:") for a in found.attributes for value in [a.get("href", "")])
+
+
+def test_a_strip_tells_the_items_of_each_side_where_they_differ() -> None:
+    assert _counts({"A": 25, "B": 13}, "ja") == "A 25、B 13"
+    assert _counts({"A": 1_200, "B": 1_200}, "en") == "1,200"

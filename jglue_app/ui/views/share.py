@@ -111,7 +111,7 @@ def board_image(card: Mapping[str, Any], protocol: str, lang: str, source: str =
     strips = [
         {
             **{name: strip[name] for name in ("title", "floor", "verdict", "verdict_class")},
-            "n": f"{strip['n']:,} {word('n', lang)}",
+            "n": f"{strip['n']} {word('n', lang)}",
             "lines": [{name: line[name] for name in ("tag", "value", "interval", "marks")} for line in strip["lines"]],
         }
         for strip in card["strips"]
