@@ -211,7 +211,7 @@ def test_a_strip_has_every_reading_of_both_sides_the_floor_and_the_verdict() -> 
     # A: 15 of 60 are written, all are ranked right. B: 60 of 60.
     comparison = compare_runs(with_ranking(15, 60), replace(good(n=60), spec=SHOTS))
     (strip,) = strips(comparison.a, comparison.b, comparison, "en")
-    assert (strip["title"], strip["n"], strip["verdict"], strip["verdict_class"]) == ("JNLI", 60, "B ahead", "b")
+    assert (strip["title"], strip["n"], strip["verdict"], strip["verdict_class"]) == ("JNLI", "60", "B ahead", "b")
     assert (strip["floor"], strip["floor_value"]) == ("33.3", "0.333")
     a, b = strip["lines"]
     assert [(mark["reading"], mark["at"]) for mark in a["marks"]] == [
