@@ -9,6 +9,10 @@ from typing import Any
 SENTENCES = ("because", "settings", "about", "before", "after")
 """Keys of sentences for people, whose words may change; under some of them numbers stand too, which may not."""
 
+CORRECTED = "needed"
+"""The number of items that would confirm a difference: in what is stored that of its test alone, now that of the test
+after the correction over the subsets, by which the verdict is given. It cannot become smaller by that."""
+
 
 def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
     """Places where a new answer lacks something of an old one, or says something else."""
@@ -20,6 +24,9 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
             elif isinstance(value, str) and (key in SENTENCES or (is_notice and key == "text")):
                 if not isinstance(new[key], str) or not new[key]:
                     yield f"{at}/{key} is no sentence"
+            elif key.rpartition("/")[2] == CORRECTED and type(value) is type(new[key]) is int:
+                if new[key] < value:
+                    yield f"{at}/{key} is {new[key]} instead of {value}"
             else:
                 yield from differences(value, new[key], f"{at}/{key}")
     elif isinstance(old, list) and isinstance(new, list) and _is_by_protocol(old) and _is_by_protocol(new):

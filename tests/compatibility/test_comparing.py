@@ -43,3 +43,10 @@ def test_a_protocol_may_be_added_to_rows_of_protocols_and_none_lost() -> None:
     assert list(differences(more, old)) == ["/another is missing"]
     other = [{"protocol": "official", "value": 1.0}, {"protocol": "flexeval", "value": 0.5}]
     assert list(differences(old, other)) == ["/flexeval/value is 0.5 instead of 0.0"]
+
+
+def test_the_number_of_items_needed_is_corrected_and_never_smaller() -> None:
+    assert list(differences({"needed": 9}, {"needed": 13})) == []
+    assert list(differences({"needed": 9}, {"needed": 8})) == ["/needed is 8 instead of 9"]
+    assert list(differences({"needed": 9}, {"needed": None})) == ["/needed is None instead of 9"]
+    assert list(differences({"needed": None}, {"needed": 9})) == ["/needed is 9 instead of None"]
