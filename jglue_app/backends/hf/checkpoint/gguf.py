@@ -25,6 +25,7 @@ from jglue_app.backends.hf.checkpoint import gguf_header
 from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
+from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule, tokenizer_changes
 from jglue_app.backends.hf.checkpoint.gguf_unread import (
     needs_correction,
     put_right,
@@ -99,7 +100,8 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
     header = gguf_header.read_header(path)
     reject_unread(path.name, header)
-    version = _PUT_RIGHT if needs_correction(header) else _FORMAT_VERSION
+    reject_unknown_rule(path.name, header)
+    version = _PUT_RIGHT if needs_correction(header) or tokenizer_changes(header) else _FORMAT_VERSION
     folder = cache_dir / "converted" / f"{path.stem}-{sha256(path, cache_dir)[:16]}-{version}"
     if is_whole(folder, cache_dir):
         return folder
@@ -201,6 +203,7 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
         # The progress bar of the conversion cannot be switched off; `notify` was called already.
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(**source)
+            correct_tokenizer(tokenizer, path, header)
             release_unused()
             config = AutoConfig.from_pretrained(**source)
             release_unused()
