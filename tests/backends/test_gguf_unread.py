@@ -170,3 +170,18 @@ def test_settings_that_transformers_takes_otherwise_are_refused_and_a_window_is_
     config.save_pretrained(tmp_path)
     put_right(file, header, tmp_path)
     assert AutoConfig.from_pretrained(tmp_path).sliding_window == 2_047
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers", "width", "scale"), [("gemma2", 46, 4_608, 144), ("gemma3", 62, 5_376, 168)]
+)
+def test_attention_of_the_gemmas_of_27b_is_scaled_as_their_own_configuration_says(
+    architecture: str, layers: int, width: int, scale: int, tmp_path: Path
+) -> None:
+    file = header_of(tmp_path / "m.gguf", architecture, block_count=layers)
+    assert needs_correction(read_header(file))
+    config = {"hidden_size": width, "num_attention_heads": 32, "query_pre_attn_scalar": 256}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    put_right(file, read_header(file), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text("utf-8"))["query_pre_attn_scalar"] == scale
+    assert not needs_correction(read_header(header_of(tmp_path / "s.gguf", architecture, block_count=26)))

@@ -26,6 +26,9 @@ _SCALED = ("llama", "qwen2", "qwen3")
 """Architectures with one kind of positions, whose scaling is known here."""
 _WINDOWED = "phi3"
 """Architecture whose window transformers does not read, though its configuration has a place for it."""
+_SCALED_BY_WIDTH = (("gemma2", 46), ("gemma3", 62))
+"""Architecture and layers of the models of 27B, whose attention is scaled by the width of all heads together, as their
+own config.json says; no setting of the file tells that, and transformers takes the scale of the smaller ones."""
 _READ_BY_TRANSFORMERS = ("gpt-oss", "qwen35", "qwen35moe", "lfm2")
 """Architectures whose settings transformers reads in full."""
 _WITHOUT_BIAS = ("llama", "gemma", "gemma2", "gemma3")
@@ -40,8 +43,10 @@ _ROUNDING = 1e-4
 
 
 def needs_correction(header: Header) -> bool:
-    """Whether positions or windows have to be put right in what transformers makes of a file."""
-    return _scaling(header) is not None or FREQUENCIES in header.tensors or bool(_window(header))
+    """Whether positions, windows or scales have to be put right in what transformers makes of a file."""
+    if _window(header) or _is_scaled_by_width(header):
+        return True
+    return _scaling(header) is not None or FREQUENCIES in header.tensors
 
 
 def reject_unread(file: str, header: Header) -> None:
@@ -89,7 +94,7 @@ def reject_other_settings(file: str, header: Header, config: Any) -> None:
 
 
 def put_right(path: Path, header: Header, folder: Path) -> None:
-    """Write into a converted config.json how the file scales positions, and its window.
+    """Write into a converted config.json how the file scales positions and attention, and its window.
 
     Raises:
         ModelError: its frequencies are not of a kind that is known here.
@@ -101,6 +106,8 @@ def put_right(path: Path, header: Header, folder: Path) -> None:
     rope = table.get("rope_parameters")
     if window := _window(header):
         table["sliding_window"] = window
+    if _is_scaled_by_width(header):
+        table["query_pre_attn_scalar"] = table["hidden_size"] // table["num_attention_heads"]
     if scaling is not None and isinstance(rope, dict):
         kind, parameters = scaling
         part = rope["full_attention"] if header.architecture == "gemma3" else rope
@@ -171,6 +178,10 @@ def _window(header: Header) -> int:
     """The window that has to be put into the configuration; 0 if there is none."""
     window = header.own("attention.sliding_window") if header.architecture == _WINDOWED else None
     return window if isinstance(window, int) else 0
+
+
+def _is_scaled_by_width(header: Header) -> bool:
+    return (header.architecture, header.own("block_count")) in _SCALED_BY_WIDTH
 
 
 def _known(architecture: str, kind: str, parameters: Mapping[str, Any]) -> bool:
