@@ -64,13 +64,14 @@ def opened(file: Path, folder: Path) -> Any:
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
 @pytest.mark.parametrize("prefix", [True, False])
-def test_a_space_stands_before_a_text_only_where_the_file_says_so(prefix: bool, tmp_path: Path) -> None:
+def test_a_sentencepiece_vocabulary_gives_the_ids_of_sentencepiece(kind: str, prefix: bool, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("\n".join(JAPANESE * 5), "utf-8")
     sentencepiece.SentencePieceTrainer.train(
         input=str(tmp_path / "text.txt"),
         model_prefix=str(tmp_path / "sp"),
-        model_type="bpe",
+        model_type=kind,
         vocab_size=420,
         byte_fallback=True,
         hard_vocab_limit=False,
@@ -89,7 +90,7 @@ def test_a_space_stands_before_a_text_only_where_the_file_says_so(prefix: bool, 
     file = write(
         tmp_path / "m.gguf", "llama", tokens, kinds, token_scores=scores, unk_token_id=0, add_space_prefix=prefix
     )
-    assert tokenizer_changes(read_header(file)) is not prefix
+    assert tokenizer_changes(file, read_header(file)) is (kind == "unigram" or not prefix)
     tokenizer = opened(file, tmp_path / "saved")
     # A space at the beginning of a text is not doubled.
     texts = [text for text in TEXTS if not prefix or not text.startswith(" ")]
@@ -122,20 +123,25 @@ def byte_level(rule: Any) -> tuple[Any, list[str], list[str]]:
 def test_text_is_cut_by_the_rule_that_the_file_names(name: str, rule: list[Any], tmp_path: Path) -> None:
     raw, tokens, merges = byte_level(pre_tokenizers.Sequence(rule))
     file = write(tmp_path / "m.gguf", "gpt2", tokens, [NORMAL] * len(tokens), rule=name, token_merges=merges)
-    assert tokenizer_changes(read_header(file)) is (name != "gpt-2")
+    assert tokenizer_changes(file, read_header(file)) is (name != "gpt-2")
     tokenizer = opened(file, tmp_path / "saved")
     for text in TEXTS:
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == raw.encode(text).ids, text
 
 
 def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    tokens, types, file = ["a", "b", "c"], [NORMAL] * 3, tmp_path / "m.gguf"
     for name in ("deepseek-llm", "default", "some-new-one"):
-        header = read_header(write(tmp_path / "m.gguf", "gpt2", ["a", "b", "c"], [NORMAL] * 3, rule=name))
+        write(file, "gpt2", tokens, types, rule=name)
         with pytest.raises(ModelError, match=rf"tokenizer\.ggml\.pre: {name}\): other tokens would be scored"):
-            reject_unknown_rule("m.gguf", header)
-    for model, rule in (("gpt2", "qwen2"), ("llama", "default")):
-        header = read_header(write(tmp_path / "m.gguf", model, ["a"] * 3, [NORMAL] * 3, rule=rule))
-        reject_unknown_rule("m.gguf", header)
+            reject_unknown_rule(file, read_header(file))
+    write(file, "llama", tokens, types, token_scores=[-1000.0] * 3)
+    with pytest.raises(ModelError, match=r"gives all of its tokens one score and has no merges"):
+        reject_unknown_rule(file, read_header(file))
+    write(file, "llama", tokens, types, token_scores=[-1000.0] * 3, token_merges=["a b"])
+    reject_unknown_rule(file, read_header(file))
+    write(file, "gpt2", tokens, types, rule="qwen2")
+    reject_unknown_rule(file, read_header(file))
 
 
 def test_patterns_are_those_that_transformers_has_under_the_same_names() -> None:

@@ -100,8 +100,8 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
     header = gguf_header.read_header(path)
     reject_unread(path.name, header)
-    reject_unknown_rule(path.name, header)
-    version = _PUT_RIGHT if needs_correction(header) or tokenizer_changes(header) else _FORMAT_VERSION
+    reject_unknown_rule(path, header)
+    version = _PUT_RIGHT if needs_correction(header) or tokenizer_changes(path, header) else _FORMAT_VERSION
     folder = cache_dir / "converted" / f"{path.stem}-{sha256(path, cache_dir)[:16]}-{version}"
     if is_whole(folder, cache_dir):
         return folder

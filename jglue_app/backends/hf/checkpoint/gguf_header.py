@@ -43,6 +43,8 @@ class Header:
 
     settings: dict[str, Setting] = field(default_factory=dict)
     """Those that are a single number or a short text."""
+    lists: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Those that are lists: the type of their entries, how many there are, and where they begin in the file."""
     tensors: dict[str, tuple[tuple[int, ...], int, int]] = field(default_factory=dict)
     """Name → its sizes, its type, and where it begins in the file."""
 
@@ -67,8 +69,10 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             count, tensors = _counts(file)
-            for key, kind, value in _settings(file, count):
-                if kind != _LIST:
+            for key, kind, value, at in _settings(file, count):
+                if kind == _LIST:
+                    header.lists[key] = _list_head(file, at)
+                else:
                     header.settings[key] = value
             header.tensors = _tensors(file, tensors, header.settings)
     except _DAMAGED:
@@ -88,17 +92,41 @@ def float32(path: Path, header: Header, name: str) -> list[float] | None:
     return values.tolist() if len(values) == count else None
 
 
+def number_list(path: Path, header: Header, key: str) -> list[float]:
+    """The numbers of a list; empty if there is none of this name, it holds no numbers, or the file ends before."""
+    kind, count, start = header.lists.get(key, (-1, 0, 0))
+    if kind not in _NUMBERS:
+        return []
+    form = struct.Struct(f"<{_NUMBERS[kind]}")
+    if count > (path.stat().st_size - start) // form.size:
+        return []
+    with path.open("rb") as file:
+        file.seek(start)
+        return [value for (value,) in form.iter_unpack(file.read(form.size * count))]
+
+
+def text_list(path: Path, header: Header, key: str) -> list[str]:
+    """The texts of a list; empty if there is none of this name, or its entries are no texts."""
+    kind, count, start = header.lists.get(key, (-1, 0, 0))
+    if kind != _TEXT:
+        return []
+    with path.open("rb") as file:
+        file.seek(start)
+        return [file.read(_number(file, "Q")).decode("utf-8", "replace") for _ in range(count)]
+
+
 def numbers(path: Path) -> Iterator[tuple[str, int | float | bool]]:
     """Key and value of each setting that is a single number, in the order of the file; ends where it is damaged."""
-    return ((key, value) for key, kind, value in _settings_of(path) if kind in _NUMBERS and not isinstance(value, str))
+    found = ((key, value) for key, kind, value, _ in _settings_of(path) if kind in _NUMBERS)
+    return ((key, value) for key, value in found if not isinstance(value, str))
 
 
 def list_entries(path: Path) -> int:
     """Entries of all lists in the header, as far as it can be read: tokens, their scores and kinds."""
-    return sum(int(value) for _, kind, value in _settings_of(path) if kind == _LIST)
+    return sum(int(value) for _, kind, value, _ in _settings_of(path) if kind == _LIST)
 
 
-def _settings_of(path: Path) -> Iterator[tuple[str, int, Setting]]:
+def _settings_of(path: Path) -> Iterator[tuple[str, int, Setting, int]]:
     """`_settings` of a file, up to where it is damaged."""
     try:
         with path.open("rb") as file:
@@ -115,27 +143,34 @@ def _counts(file: BinaryIO) -> tuple[int, int]:
     return settings, tensors
 
 
-def _settings(file: BinaryIO, count: int) -> Iterator[tuple[str, int, Setting]]:
-    """Key and type of each setting with its value if that is a number or a short text, or its number of entries if it
-    is a list."""
+def _settings(file: BinaryIO, count: int) -> Iterator[tuple[str, int, Setting, int]]:
+    """Key and type of each setting, its value if that is a number or a short text, or its number of entries if it is a
+    list; and where the value begins."""
     for _ in range(count):
         length = _number(file, "Q")
         if length > MAX_KEY_BYTES:
             raise ValueError(length)
         key, kind = file.read(length).decode("utf-8", "replace"), int(_number(file, "I"))
         if kind in _NUMBERS:
-            yield key, kind, _number(file, _NUMBERS[kind])
+            begin = file.tell()
+            yield key, kind, _number(file, _NUMBERS[kind]), begin
             continue
         begin = file.tell()
         _skip(file, kind, MAX_DEPTH)
         end = file.tell()
         if kind == _LIST:
             file.seek(begin + 4)
-            yield key, kind, _number(file, "Q")
+            yield key, kind, _number(file, "Q"), begin
         elif end - begin <= MAX_TEXT_BYTES:
             file.seek(begin + 8)
-            yield key, kind, file.read(end - begin - 8).decode("utf-8", "replace")
+            yield key, kind, file.read(end - begin - 8).decode("utf-8", "replace"), begin
         file.seek(end)
+
+
+def _list_head(file: BinaryIO, at: int) -> tuple[int, int, int]:
+    """Type and number of the entries of a list that begins there, and where the first one is."""
+    file.seek(at)
+    return _number(file, "I"), _number(file, "Q"), at + 12
 
 
 def _tensors(

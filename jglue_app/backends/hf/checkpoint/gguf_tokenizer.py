@@ -2,8 +2,9 @@
 
 A file names the rule by which text is cut before merges are applied (`tokenizer.ggml.pre`) and has no tokenizer.json.
 transformers cuts by the rule of GPT-2 where it does not know the name, puts a space before every text whatever the file
-says, and takes special tokens with signs outside the byte-level alphabet apart. The rules below are those of
-llama.cpp, by which such files are made and run.
+says, merges the pieces of unigram models as if they were those of byte-pair encoding, and takes special tokens with
+signs outside the byte-level alphabet apart. The rules below are those of llama.cpp, by which such files are made and
+run; the pieces of unigram models are divided as sentencepiece divides them, with which the models were trained.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 import tokenizers
 from tokenizers import Regex, decoders, pre_tokenizers
 
-from jglue_app.backends.hf.checkpoint.gguf_header import Header
-from jglue_app.backends.hf.checkpoint.gguf_reader import FastGGUFReader
+from jglue_app.backends.hf.checkpoint.gguf_header import Header, number_list, text_list
 from jglue_app.errors import ModelError
 from jglue_app.messages import Message
 
@@ -52,27 +52,36 @@ _WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixt
 """Rules with which a word that is a token is not merged from parts, and BOS is added unless the file says otherwise."""
 _AS_BEFORE = (_GPT2, _QWEN2, _QWEN35, _GPT4O)
 """Rules by which earlier versions, too, have made the tokenizer."""
-_CONTROL, _USER_DEFINED = 3, 4
-"""Types of tokens that stand whole in a text."""
+_NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
+"""Types of tokens; the second and the third stand whole in a text."""
+_TOKENS, _TYPES, _SCORES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"
+_MERGES = "tokenizer.ggml.merges"
 
 
-def reject_unknown_rule(file: str, header: Header) -> None:
-    """Raise ModelError if a file does not say how its text is cut, or by a rule that is not known here."""
+def reject_unknown_rule(path: Path, header: Header) -> None:
+    """Raise ModelError if a file does not say how its text is divided, or by a rule that is not known here."""
+    scores = _scores(path, header)
+    if len(scores) > 1 and len(set(scores)) == 1 and _MERGES not in header.lists:
+        raise ModelError(
+            "{file} gives all of its tokens one score and has no merges, so that it does not say how a word is "
+            "divided: other tokens would be scored. Use a safetensors repository of this model.",
+            file=path.name,
+        )
     if header.text("tokenizer.ggml.model") != "gpt2" or (rule := header.text("tokenizer.ggml.pre")) in RULES:
         return
     raise ModelError(
         "{file} does not say by a rule that is known here how text is cut before it is looked up (tokenizer.ggml.pre: "
         "{rule}): other tokens would be scored. Use a safetensors repository of this model.",
-        file=file,
+        file=path.name,
         rule=rule or Message("none"),
     )
 
 
-def tokenizer_changes(header: Header) -> bool:
+def tokenizer_changes(path: Path, header: Header) -> bool:
     """Whether the tokenizer is another than earlier versions have made of such a file."""
     if _is_byte_level(header):
         return RULES[header.text("tokenizer.ggml.pre")] not in _AS_BEFORE
-    return _has_no_prefix(header)
+    return _has_no_prefix(header) or _is_unigram(path, header)
 
 
 def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
@@ -84,13 +93,15 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
         header: of the file.
     """
     raw = tokenizer.backend_tokenizer
+    if _is_unigram(path, header):
+        raw.model = _unigram(path, header)
     if _has_no_prefix(header) and isinstance(raw.pre_tokenizer, pre_tokenizers.Metaspace):
         raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=False)
         raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     if not _is_byte_level(header):
         return
     name = header.text("tokenizer.ggml.pre")
-    tokens, types = _vocabulary(path)
+    tokens, types = text_list(path, header, _TOKENS), [int(t) for t in number_list(path, header, _TYPES)]
     raw.pre_tokenizer = _pre_tokenizer(RULES[name])
     raw.model.ignore_merges = name in _WHOLE_WORDS
     if header.settings.get("tokenizer.ggml.add_bos_token") is None and name in _WHOLE_WORDS:
@@ -99,14 +110,6 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
     if any(raw.token_to_id(text) != id_ for id_, text in whole.items()):
         tokenizer._tokenizer = _with_whole_tokens(raw, whole, types, len(tokens))
     tokenizer.update_post_processor()
-
-
-def _vocabulary(path: Path) -> tuple[list[str], list[int]]:
-    """The tokens of a file and their types; without types none is special."""
-    fields = FastGGUFReader(path).fields
-    tokens, types = (fields.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
-    texts = [bytes(tokens.parts[k]).decode("utf-8", "replace") for k in tokens.data] if tokens else []
-    return texts, [int(types.parts[k][0]) for k in types.data] if types else []
 
 
 def _is_byte_level(header: Header) -> bool:
@@ -118,6 +121,34 @@ def _has_no_prefix(header: Header) -> bool:
     flag = header.settings.get("tokenizer.ggml.add_space_prefix")
     is_sentencepiece = header.text("tokenizer.ggml.model") == "llama"
     return is_sentencepiece and flag is False and not header.architecture.startswith("gemma")
+
+
+def _is_unigram(path: Path, header: Header) -> bool:
+    """Whether a sentencepiece vocabulary is that of a unigram model, whose scores are logarithms of probabilities.
+    Those of byte-pair encoding are the whole numbers by which merges are ordered."""
+    return any(not score.is_integer() for score in _scores(path, header))
+
+
+def _scores(path: Path, header: Header) -> list[float]:
+    """Scores of the pieces of a sentencepiece vocabulary that are text; empty for another, and for Gemma's, whose order
+    is not by scores."""
+    if header.text("tokenizer.ggml.model") != "llama" or header.architecture.startswith("gemma"):
+        return []
+    pairs = zip(number_list(path, header, _SCORES), number_list(path, header, _TYPES), strict=False)
+    return [float(score) for score, type_ in pairs if type_ == _NORMAL]
+
+
+def _unigram(path: Path, header: Header) -> Any:
+    """The model that divides a text into its most probable pieces, as sentencepiece does. Pieces that are no text have
+    the least score of those that are."""
+    scores, types = number_list(path, header, _SCORES), number_list(path, header, _TYPES)
+    least = min(_scores(path, header))
+    pieces = [
+        (text, score if type_ in (_NORMAL, _USER_DEFINED) else least)
+        for text, score, type_ in zip(text_list(path, header, _TOKENS), scores, types, strict=True)
+    ]
+    unknown = header.settings.get("tokenizer.ggml.unknown_token_id", 0)
+    return tokenizers.models.Unigram(pieces, int(unknown), byte_fallback=_BYTE in types)
 
 
 def _pre_tokenizer(rule: str) -> Any:
