@@ -185,3 +185,20 @@ def test_attention_of_the_gemmas_of_27b_is_scaled_as_their_own_configuration_say
     put_right(file, read_header(file), tmp_path)
     assert json.loads((tmp_path / "config.json").read_text("utf-8"))["query_pre_attn_scalar"] == scale
     assert not needs_correction(read_header(header_of(tmp_path / "s.gguf", architecture, block_count=26)))
+
+
+def test_the_token_that_ends_a_turn_ends_an_answer_too(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "qwen2")
+    writer.add_eos_token_id(1)
+    writer.add_eot_token_id(7)
+    writer.add_eom_token_id(7)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    header = read_header(tmp_path / "m.gguf")
+    assert needs_correction(header)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": 1, "bos_token_id": 0}))
+    put_right(tmp_path / "m.gguf", header, tmp_path)
+    found = json.loads((tmp_path / "generation_config.json").read_text("utf-8"))
+    assert found == {"eos_token_id": [1, 7], "bos_token_id": 0}

@@ -95,7 +95,8 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
     raw = tokenizer.backend_tokenizer
     if _is_unigram(path, header):
         raw.model = _unigram(path, header)
-    if _has_no_prefix(header) and isinstance(raw.pre_tokenizer, pre_tokenizers.Metaspace):
+    if _has_no_prefix(header):
+        raw.normalizer = None  # Of some versions of transformers it puts the space there.
         raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=False)
         raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     if not _is_byte_level(header):

@@ -39,12 +39,14 @@ _CAPS = {
 }
 _FACTORS = ("attention.scale", "logit_scale", "embedding_scale", "residual_scale", "attention.clamp_kqv")
 """Settings of which transformers reads none."""
+_NO_TOKEN = 2**31
+"""Ids from here on stand for none."""
 _ROUNDING = 1e-4
 
 
 def needs_correction(header: Header) -> bool:
-    """Whether positions, windows or scales have to be put right in what transformers makes of a file."""
-    if _window(header) or _is_scaled_by_width(header):
+    """Whether positions, windows, scales or end tokens have to be put right in what transformers makes of a file."""
+    if _window(header) or _is_scaled_by_width(header) or len(_end_ids(header)) > 1:
         return True
     return _scaling(header) is not None or FREQUENCIES in header.tensors
 
@@ -94,7 +96,8 @@ def reject_other_settings(file: str, header: Header, config: Any) -> None:
 
 
 def put_right(path: Path, header: Header, folder: Path) -> None:
-    """Write into a converted config.json how the file scales positions and attention, and its window.
+    """Write into a converted config.json how the file scales positions and attention, and its window; into
+    generation_config.json all tokens that end an answer.
 
     Raises:
         ModelError: its frequencies are not of a kind that is known here.
@@ -120,7 +123,21 @@ def put_right(path: Path, header: Header, folder: Path) -> None:
             if found is None:
                 raise _unread(path.name, FREQUENCIES)
             rope |= found
+    _write(file, table)
+    if len(ids := _end_ids(header)) > 1:
+        generation = folder / "generation_config.json"
+        settings = json.loads(generation.read_text("utf-8")) if generation.is_file() else {}
+        _write(generation, settings | {"eos_token_id": ids})
+
+
+def _write(file: Path, table: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(table, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _end_ids(header: Header) -> list[int]:
+    """Ids of the tokens that end a text, a turn or a message, as the file names them; each once."""
+    ids = (header.settings.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
+    return list(dict.fromkeys(int(id_) for id_ in ids if isinstance(id_, int) and 0 <= id_ < _NO_TOKEN))
 
 
 def llama3_scaling(factors: Sequence[float], theta: float) -> dict[str, Any] | None:
@@ -208,7 +225,7 @@ def _compared(header: Header, config: Any) -> Iterator[tuple[str, float, float |
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         rope = getattr(config, "rope_parameters", None) or {}
         share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0
-        yield "rope.dimension_count", rotary, int(width * share)
+        yield "rope.dimension_count", rotary, getattr(config, "rotary_dim", None) or int(width * share)
 
 
 def _unread(file: str, settings: Any) -> ModelError:
