@@ -270,8 +270,16 @@ def tiny_gguf(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -
     return write_gguf(tiny_model("llama"), tmp_path_factory.mktemp("gguf") / "tiny.gguf")
 
 
-def write_gguf(source: Path, file: Path, *, leave_out: str = "", architecture: str = "llama") -> Path:
-    """Write a Llama folder as GGUF with the gguf package, but for the weights whose names contain `leave_out`."""
+def write_gguf(
+    source: Path,
+    file: Path,
+    *,
+    leave_out: str = "",
+    architecture: str = "llama",
+    more: Callable[[Any], object] = lambda writer: None,
+) -> Path:
+    """Write a Llama folder as GGUF with the gguf package, but for the weights whose names contain `leave_out`; `more`
+    adds settings and tensors."""
     import gguf
     import numpy as np
     from safetensors.numpy import load_file
@@ -292,7 +300,7 @@ def write_gguf(source: Path, file: Path, *, leave_out: str = "", architecture: s
     writer.add_rope_dimension_count(config["head_dim"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
+    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary)
     writer.add_token_types([gguf.TokenType.CONTROL if t in special else gguf.TokenType.NORMAL for t in vocabulary])
     writer.add_token_merges([" ".join(merge) for merge in tokenizer["model"]["merges"]])
@@ -300,6 +308,7 @@ def write_gguf(source: Path, file: Path, *, leave_out: str = "", architecture: s
     writer.add_eos_token_id(config["eos_token_id"])
     writer.add_pad_token_id(config["pad_token_id"])
     writer.add_add_bos_token(True)
+    more(writer)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for name, weights in load_file(source / "model.safetensors").items():

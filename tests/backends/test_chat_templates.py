@@ -40,7 +40,7 @@ LLAMA = (
 NAMESPACED = (
     "{% set ns = namespace(system='') %}{% for m in messages if m.role == 'system' %}{% set ns.system = m.content %}"
     "{% endfor %}{{ ns.system | tojson(indent=2) }}{% for m in messages %}{% if m.role == 'system' %}{% continue %}"
-    "{% endif %}{% generation %}{{ m }}{% endgeneration %}{{ strftime_now('%Y') }}{{ tools }}{{ documents }}"
+    "{% endif %}{% generation %}{{ m }}{% endgeneration %}{{ tools }}{{ documents }}"
     "{% endfor %}{{ dict(a=1) }}{{ messages[::-1][0]['content'] | upper }}"
 )
 ENDLESS = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
@@ -70,6 +70,12 @@ def test_a_conversation_is_written_as_transformers_writes_it(template: Any, thin
 
     assert render_template(of_model, "M", TURNS, thinking=thinking, generation=True) == expected
     assert render_template(of_model, "M", TURNS[:1]) == of_model.apply_chat_template(TURNS[:1], tokenize=False)
+
+
+def test_a_template_that_writes_the_date_writes_the_same_on_every_day() -> None:
+    macro = "{% macro today() %}{{ strftime_now('%d %b %Y') }}{% endmacro %}"
+    template = macro + "{% if strftime_now is defined %}{{ strftime_now('%Y-%m-%d') }} {{ today() }}{% endif %}"
+    assert render_template(tokenizer(template), "M", TURNS[:1]) == "2024-07-26 26 Jul 2024"
 
 
 @pytest.mark.parametrize(

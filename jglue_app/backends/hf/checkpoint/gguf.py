@@ -25,14 +25,22 @@ from jglue_app.backends.hf.checkpoint import gguf_header
 from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
+from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule, tokenizer_changes
+from jglue_app.backends.hf.checkpoint.gguf_unread import (
+    needs_correction,
+    put_right,
+    reject_other_settings,
+    reject_unread,
+)
 from jglue_app.backends.hf.checkpoint.model_sizes import reject_impossible_gguf
 from jglue_app.backends.hf.memory import is_out_of_memory, release_unused
 from jglue_app.backends.relevant_files import json_object
-from jglue_app.errors import DeviceError, ModelError, ModelNotFoundError, first_line
+from jglue_app.errors import DeviceError, JglueAppError, ModelError, ModelNotFoundError, first_line
 from jglue_app.messages import Joined, Message
 from jglue_app.whole_files import put_in_place
 
-_FORMAT_VERSION = "v1"
+_FORMAT_VERSION, _PUT_RIGHT = "v1", "v2"
+"""Of converted folders; the second one of files that were converted otherwise by earlier versions."""
 CHECKSUMS = ".checksums"
 """File in the folder of converted weights: name of each other file → its checksum, as JSON."""
 ENTRY_BYTES = 1_200
@@ -85,12 +93,16 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
 
     Raises:
         ModelNotFoundError: there is no such file.
-        ModelError: the file cannot be read as a model, or the folder cannot be written.
+        ModelError: the file cannot be read as a model, says what transformers does not read, or the folder cannot be
+            written.
     """
     if not path.is_file():
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
-    digest = sha256(path, cache_dir)
-    folder = cache_dir / "converted" / f"{path.stem}-{digest[:16]}-{_FORMAT_VERSION}"
+    header = gguf_header.read_header(path)
+    reject_unread(path.name, header)
+    reject_unknown_rule(path, header)
+    version = _PUT_RIGHT if needs_correction(header) or tokenizer_changes(path, header) else _FORMAT_VERSION
+    folder = cache_dir / "converted" / f"{path.stem}-{sha256(path, cache_dir)[:16]}-{version}"
     if is_whole(folder, cache_dir):
         return folder
     reject_impossible_gguf(path.name, gguf_header.numbers(path))
@@ -104,7 +116,7 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                     path.name, ENTRY_BYTES * gguf_header.list_entries(path) + PARTS_BYTES, path.stat().st_size
                 )
                 with read_once(), conversion_progress(path.name, notify):
-                    _convert_to(path, folder, cache_dir)
+                    _convert_to(path, header, folder, cache_dir)
     except MemoryError as e:
         raise DeviceError(
             "There is not enough memory to convert {file} to safetensors. Free some memory, or convert it on another "
@@ -172,12 +184,12 @@ def is_whole(folder: Path, cache_dir: Path) -> bool:
     return all(found[folder / name] == digest for name, digest in listed.items())
 
 
-def _convert_to(path: Path, folder: Path, cache_dir: Path) -> None:
+def _convert_to(path: Path, header: gguf_header.Header, folder: Path, cache_dir: Path) -> None:
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # Left by a process that was killed.
     part.mkdir()
     try:
-        _write(path, part)
+        _write(path, header, part)
         digests = checksums(sorted(part.iterdir()), cache_dir)
         (part / CHECKSUMS).write_text(json.dumps({file.name: digest for file, digest in digests.items()}), "utf-8")
         put_in_place(part, folder)
@@ -185,22 +197,24 @@ def _convert_to(path: Path, folder: Path, cache_dir: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write(path: Path, folder: Path) -> None:
+def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         # The progress bar of the conversion cannot be switched off; `notify` was called already.
         with contextlib.redirect_stderr(io.StringIO()):
             tokenizer = AutoTokenizer.from_pretrained(**source)
+            correct_tokenizer(tokenizer, path, header)
             release_unused()
             config = AutoConfig.from_pretrained(**source)
             release_unused()
+            reject_other_settings(path.name, header, config)
             model, report = None, {}
-            if not write_by_parts(path, config, folder):
+            if not write_by_parts(path, header, config, folder):
                 require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
                 model, report = AutoModelForCausalLM.from_pretrained(
                     **source, dtype=torch.float32, output_loading_info=True
                 )
-    except (OSError, MemoryError, DeviceError):
+    except (OSError, MemoryError, JglueAppError):
         raise
     except Exception as e:  # A damaged file makes the reader fail in any way.
         if is_out_of_memory(e):
@@ -217,6 +231,8 @@ def _write(path: Path, folder: Path) -> None:
         model.hf_quantizer = None
         model.is_quantized = False
         model.save_pretrained(folder)
+    if needs_correction(header):
+        put_right(path, header, folder)
     tokenizer.save_pretrained(folder)
 
 

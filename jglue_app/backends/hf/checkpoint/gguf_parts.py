@@ -21,7 +21,9 @@ import torch
 import transformers.modeling_gguf_pytorch_utils as rules
 from transformers import AutoModelForCausalLM
 
+from jglue_app.backends.hf.checkpoint.gguf_header import Header
 from jglue_app.backends.hf.checkpoint.gguf_reader import FastGGUFReader
+from jglue_app.backends.hf.checkpoint.gguf_unread import FREQUENCIES, reject_left_out
 
 BLOCK_ELEMENTS = 2**22
 """Numbers that are expanded at a time, where a tensor can be expanded by rows: 16 MiB of float32."""
@@ -51,16 +53,20 @@ def float32_bytes(config: Any) -> int:
     return sum(4 * weight.numel() for weight in model_without_weights(config).parameters())
 
 
-def write_by_parts(path: Path, config: Any, folder: Path) -> bool:
+def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> bool:
     """Write configuration and weights of a GGUF file, if that can be done tensor by tensor.
 
     Args:
         path: the file.
+        header: of the file.
         config: of transformers, as it reads the file.
         folder: where to write.
 
     Returns:
         False if it cannot; nothing has been written then.
+
+    Raises:
+        ModelError: it holds weights that have no place in the model.
     """
     model = model_without_weights(config)
     if not _is_plain(model):
@@ -70,6 +76,7 @@ def write_by_parts(path: Path, config: Any, folder: Path) -> bool:
     if processor is None:
         return False
     names = rules.get_gguf_hf_weights_map(model, processor)
+    reject_left_out(path.name, header, [name for name in header.tensors if name not in names and name != FREQUENCIES])
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     parts: list[Part] = []
     for tensor in reader.tensors:
