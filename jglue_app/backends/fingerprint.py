@@ -4,7 +4,8 @@ Computed when a run is planned and again when its model is loaded, so it has to 
 is imported, and large files are hashed only when they may have changed (`file_checksums`).
 
 - A folder: every file of it that can change an output (`relevant_files`).
-- A GGUF file, the package with the embedded model, a table of answers: that file.
+- A GGUF file, the package with the embedded model, a table of answers: that file. Of a GGUF file that a user names, how
+  it is converted counts too.
 - A folder of sentence-transformers: those files of the folders in it too.
 - A repository of the Hugging Face Hub: its commit. When the Hub does not answer, that of the local copy. Small files of
   the local copy that were edited count too; its weights are assumed to be what was downloaded.
@@ -38,6 +39,9 @@ ON_HUB = ("hf", "sentence_transformers")
 """Backends whose models may be repositories of the Hub."""
 COMMIT = "commit"
 """In place of the files of a repository of the Hub, with its commit as their checksum."""
+CONVERSION = {"conversion of GGUF": "2"}
+"""How GGUF files are converted. To be counted up when some file becomes another model by it: what was answered before is
+then another run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,7 @@ def _local_fingerprint(spec: ModelSpec, settings: Settings) -> ModelFingerprint 
     if settings.public or path is None:
         return None
     if spec.id.endswith(".gguf"):
-        return _file_fingerprint(path, settings) if path.is_file() else None
+        return ModelFingerprint({**_file_fingerprint(path, settings).files, **CONVERSION}) if path.is_file() else None
     return _folder_fingerprint(path, spec, settings) if path.is_dir() else None
 
 
@@ -212,7 +216,7 @@ def _folder_fingerprint(folder: Path, spec: ModelSpec, settings: Settings) -> Mo
     if not {"config.json", "adapter_config.json"} & set(names):
         return None
     digests = checksums([folder / name for name in names], settings.cache_dir)
-    files = {name: digests[folder / name] for name in names}
+    files = {name: digests[folder / name] for name in names} | (CONVERSION if spec.gguf_file else {})
     if "adapter_config.json" in names:
         files |= _base_files(json_object(folder / "adapter_config.json").get("base_model_name_or_path"), settings)
     return ModelFingerprint(files)
@@ -239,7 +243,7 @@ def _base_files(base: object, settings: Settings) -> dict[str, str]:
 
 
 def _repository_fingerprint(spec: ModelSpec, commit: str) -> ModelFingerprint:
-    return ModelFingerprint({COMMIT: commit} | edited_files(spec, commit))
+    return ModelFingerprint({COMMIT: commit} | edited_files(spec, commit) | (CONVERSION if spec.gguf_file else {}))
 
 
 def _hub_allowed(spec: ModelSpec, settings: Settings) -> bool:
