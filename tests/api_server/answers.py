@@ -338,14 +338,13 @@ def _prompt_logprobs(model: LanguageModel, prompt: Sequence[int], n: int) -> lis
     """Of each token of the prompt: the n most likely ones and itself, by id, as vLLM gives them; None for the first."""
     out: list[Json | None] = [None]
     for i in range(1, len(prompt)):
-        values = model.logprobs(prompt[:i])
-        best = [token for token, _ in model.top(prompt[:i], model.size)]
-        ranks = {token: k + 1 for k, token in enumerate(best)}
-        found = {token: (values[token], ranks[token]) for token in dict.fromkeys([prompt[i], *best[:n]])}
+        ranked, values = model.ranked(prompt[:i])
+        ranks = {int(token): k + 1 for k, token in enumerate(ranked[:n])}
+        ranks = {prompt[i]: int((ranked == prompt[i]).argmax()) + 1} | ranks
         out.append(
             {
-                str(other): {"logprob": value, "rank": rank, "decoded_token": model.token_text(other)}
-                for other, (value, rank) in found.items()
+                str(other): {"logprob": float(values[other]), "rank": rank, "decoded_token": model.token_text(other)}
+                for other, rank in ranks.items()
             }
         )
     return out

@@ -6,14 +6,19 @@ for tokens that stood before: any difference in a prompt changes every later dis
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import heapq
 import math
 import random
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from operator import mul
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+"""Of each token of the vocabulary."""
 
 BOS, EOS, USER, ASSISTANT, SYSTEM, THINK, END_THINK = range(7)
 SPECIAL = ("<s>", "</s>", "<|user|>", "<|assistant|>", "<|system|>", "<think>", "</think>")
@@ -66,6 +71,10 @@ def _bias(token: int) -> float:
     return -4.0 if piece in ASCII and not piece.isdigit() else 0.0
 
 
+def _logprobs(scores: Scores) -> Scores:
+    return scores - math.log(np.exp(scores).sum())
+
+
 class LanguageModel:
     """Tokenizer and next-token distribution.
 
@@ -79,13 +88,15 @@ class LanguageModel:
         self._ids = {piece: FIRST_PIECE + i for i, piece in enumerate(PIECES)}
         self._longest = max(map(len, PIECES))
         self._opening = {ASSISTANT, END_THINK, *(self._ids[piece] for piece in OPENS_ANSWER)}
-        usual = [_bias(token) for token in range(self.size)]
-        answers = {self._ids[piece] for piece in ANSWERS}
-        at_answer = [bias + 9.0 * (token in answers) for token, bias in enumerate(usual)]
-        self._biases = (usual, at_answer)
-        self._weights = tuple([math.exp(bias) for bias in biases] for biases in self._biases)
-        self._hashed = [SPAN * (h / 65536 - 0.5) for h in range(65536)]
-        self._hashed_weights = [math.exp(score) for score in self._hashed]
+        usual = np.array([_bias(token) for token in range(self.size)])
+        answers = np.zeros(self.size)
+        answers[[self._ids[piece] for piece in ANSWERS]] = 9.0
+        self._biases = (usual, usual + answers)
+        self._weights = tuple(np.exp(biases) for biases in self._biases)
+        self._hashed = SPAN * (np.arange(65536) / 65536 - 0.5)
+        self._hashed_weights = np.exp(self._hashed)
+        # The same prompts are asked for again and again.
+        self._scores = functools.lru_cache(2048)(self._work_out)
 
     # --- tokenizer --------------------------------------------------------------------------------------
 
@@ -134,22 +145,25 @@ class LanguageModel:
     def _hash(self, prefix: Sequence[int]) -> hashlib.blake2b:
         return hashlib.blake2b(array("H", prefix).tobytes(), key=self._seed)
 
-    def _digest(self, state: hashlib.blake2b) -> array[int]:
-        return array("H", hashlib.shake_128(state.digest()).digest(2 * self.size))
+    def _digest(self, state: hashlib.blake2b) -> NDArray[np.uint16]:
+        return np.frombuffer(hashlib.shake_128(state.digest()).digest(2 * self.size), np.uint16)
 
-    def scores(self, prefix: Sequence[int]) -> list[float]:
-        """Logits of every token after a prefix."""
-        biases = self._biases[bool(prefix) and prefix[-1] in self._opening]
-        scores = [self._hashed[h] + bias for h, bias in zip(self._digest(self._hash(prefix)), biases, strict=True)]
-        for token in set(prefix):
-            scores[token] += AGAIN * (token >= FIRST_PIECE)
+    def _work_out(self, prefix: tuple[int, ...]) -> Scores:
+        scores = (
+            self._hashed[self._digest(self._hash(prefix))] + self._biases[bool(prefix) and prefix[-1] in self._opening]
+        )
+        scores[[token for token in set(prefix) if token >= FIRST_PIECE]] += AGAIN
+        scores.setflags(write=False)
         return scores
+
+    def scores(self, prefix: Sequence[int]) -> Scores:
+        """Logits of every token after a prefix, which are not to be changed."""
+        return self._scores(tuple(prefix))
 
     def logprobs(self, prefix: Sequence[int]) -> list[float]:
         """Log-probability of every token after a prefix."""
-        scores = self.scores(prefix)
-        total = math.log(sum(map(math.exp, scores)))
-        return [score - total for score in scores]
+        values: list[float] = _logprobs(self.scores(prefix)).tolist()
+        return values
 
     def logprob(self, prefix: Sequence[int] | str, token: int) -> float:
         """Log-probability of one token after a prefix: ids, or a text before which a BOS is put."""
@@ -168,10 +182,10 @@ class LanguageModel:
         for i in range(1, len(ids)):
             opens = ids[i - 1] in self._opening
             digest = self._digest(state)
-            weights = list(map(mul, map(self._hashed_weights.__getitem__, digest), self._weights[opens]))
-            again = math.expm1(AGAIN) * sum(weights[token] for token in seen)
+            weights = self._hashed_weights[digest] * self._weights[opens]
+            again = math.expm1(AGAIN) * weights[list(seen)].sum()
             score = self._hashed[digest[ids[i]]] + self._biases[opens][ids[i]] + AGAIN * (ids[i] in seen)
-            out.append(score - math.log(sum(weights) + again))
+            out.append(float(score - math.log(weights.sum() + again)))
             seen |= {ids[i]} if ids[i] >= FIRST_PIECE else set()
             state.update(array("H", [ids[i]]).tobytes())
         return out[: len(ids)]
@@ -179,12 +193,16 @@ class LanguageModel:
     def top(self, prefix: Sequence[int], n: int, also: int | None = None) -> list[tuple[int, float]]:
         """The n most likely tokens with their log-probabilities, best first; `also` is added where it is not among
         them."""
-        scores = self.scores(prefix)
-        total = math.log(sum(map(math.exp, scores)))
-        best = heapq.nlargest(n, range(self.size), key=scores.__getitem__)  # Of equals the one with the lower id.
+        ranked, values = self.ranked(prefix)
+        best: list[int] = ranked[:n].tolist()
         if also is not None and also not in best:
             best.append(also)
-        return [(token, scores[token] - total) for token in best]
+        return [(token, float(values[token])) for token in best]
+
+    def ranked(self, prefix: Sequence[int]) -> tuple[NDArray[np.intp], Scores]:
+        """All tokens, the most likely first and of equals the lower id, and the log-probability of each by id."""
+        scores = self.scores(prefix)
+        return np.argsort(-scores, kind="stable"), _logprobs(scores)
 
     # --- generation -------------------------------------------------------------------------------------
 
@@ -198,16 +216,16 @@ class LanguageModel:
         ends: bool = True,
     ) -> int:
         """The most likely token, the one with the lowest id among equals; a drawn one at a temperature above 0."""
-        scores = self.scores(prefix)
+        scores = self.scores(prefix).copy()
         if not ends:
             scores[EOS] = -math.inf
         if penalty != 1.0:
-            for token in set(prefix):
-                scores[token] = scores[token] / penalty if scores[token] > 0 else scores[token] * penalty
+            again = list(set(prefix))
+            scores[again] = np.where(scores[again] > 0, scores[again] / penalty, scores[again] * penalty)
         if temperature <= 0:
-            return max(range(self.size), key=lambda token: (scores[token], -token))
-        weights = [math.exp(score / temperature) for score in scores]
-        return (rng or random.Random()).choices(range(self.size), weights)[0]
+            return int(scores.argmax())  # Of equals the first.
+        weights = np.exp(scores / temperature)
+        return (rng or random.Random()).choices(range(self.size), weights.tolist())[0]
 
     def generate(
         self,
