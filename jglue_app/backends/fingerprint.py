@@ -40,8 +40,8 @@ ON_HUB = ("hf", "sentence_transformers")
 COMMIT = "commit"
 """In place of the files of a repository of the Hub, with its commit as their checksum."""
 CONVERSION = {"conversion of GGUF": "2"}
-"""How GGUF files are converted. To be counted up when some file becomes another model by it: what was answered before is
-then another run."""
+"""How GGUF files are converted. To be counted up when some file becomes another model by it: what was answered before
+is then another run."""
 
 
 @dataclass(frozen=True, slots=True)

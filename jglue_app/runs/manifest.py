@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import json
 import platform
@@ -252,15 +253,24 @@ def package_versions() -> dict[str, str]:
     quantized in their files are named where they are installed."""
     versions = {}
     for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
+        versions[package] = _version(package) or "not installed"
     for package in distributions():
-        if package not in versions:
-            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                versions[package] = importlib.metadata.version(package)
+        if package not in versions and (version := _version(package)):
+            versions[package] = version
     return versions
+
+
+def _version(package: str) -> str | None:
+    """The version of a package, which is the one that this process met first; None if it is not installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return _installed_version(package)
+    return None
+
+
+@functools.cache
+def _installed_version(package: str) -> str:
+    """Kept, as all that a package says of itself is read for it."""
+    return importlib.metadata.version(package)
 
 
 def _now() -> str:

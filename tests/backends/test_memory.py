@@ -146,10 +146,12 @@ class Cycle:
 def nothing_frozen() -> Iterator[None]:
     frozen = gc.get_freeze_count() > 0
     gc.unfreeze()
+    memory._are_left_out_for_good.cache_clear()
     yield
     gc.unfreeze()
     if frozen:
         gc.freeze()
+    memory._are_left_out_for_good.cache_clear()
 
 
 @pytest.mark.usefixtures("nothing_frozen")

@@ -314,12 +314,12 @@ def test_behind_a_closed_thought_there_may_be_nothing() -> None:
 @pytest.mark.parametrize(
     "piece", ["<think>", "</think>", "[THINK]", "<", "[", "◁", "<|channel|>analysis<|message|>", "a<"]
 )
-def test_a_megabyte_of_marks_is_read_in_good_time(piece: str) -> None:
-    text = (piece * 1_000_000)[:1_000_000]
+def test_many_marks_are_read_in_good_time(piece: str) -> None:
+    text = (piece * 250_000)[:250_000]
     start = time.thread_time()
     split(text)
     split(text, "<think>")
-    assert time.thread_time() - start < 3
+    assert time.thread_time() - start < 1.5
 
 
 # --- prompts ----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import gc
 import sys
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def release_unused() -> None:
 def search_only_new_objects() -> Iterator[None]:
     """Meanwhile a search for cycles looks only at objects made since: those of torch and transformers, a million, take
     a quarter of a second each time. Where they are left out for good already, it stays so."""
-    if gc.get_freeze_count():
+    if _are_left_out_for_good():
         yield
         return
     gc.freeze()
@@ -73,6 +74,12 @@ def search_only_new_objects() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@functools.cache
+def _are_left_out_for_good() -> bool:
+    """Whether whoever runs this has frozen the objects of its start. Asked once: all that are frozen are counted."""
+    return gc.get_freeze_count() > 0
 
 
 def release_freed() -> None:

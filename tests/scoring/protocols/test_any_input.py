@@ -123,7 +123,8 @@ def check_reading(protocol: str, task: str, text: str, parsed: Parsed) -> None:
         assert parsed.value is None
 
 
-MEGABYTE = 1_000_000
+LENGTH = 200_000
+"""Bytes."""
 LONG = {
     "plain": "日本の首都は東京です。",
     "brackets": "「",
@@ -138,12 +139,12 @@ LONG = {
 
 @every_judge
 @pytest.mark.parametrize("piece", LONG.values(), ids=LONG.keys())
-def test_a_megabyte_is_judged_in_good_time(protocol: str, task: str, piece: str) -> None:
-    text = piece * (MEGABYTE // len(piece.encode("utf-8", "surrogatepass"))) + "x"
+def test_a_long_output_is_judged_in_good_time(protocol: str, task: str, piece: str) -> None:
+    text = piece * (LENGTH // len(piece.encode("utf-8", "surrogatepass"))) + "x"
     start = time.process_time()
     judged = judge(protocol, task, text, logprobs=tuple(-1.0 for _ in ITEMS[task].choices) or None)
-    # Time that grows with the square of the length is minutes here.
-    assert time.process_time() - start < 10
+    # Time that grows with the square of the length is many seconds here.
+    assert time.process_time() - start < 3
     assert judged.outcome in get_args(Outcome)
     assert all(0.0 <= score <= 1.0 for score in judged.scores.values())
 
