@@ -108,7 +108,7 @@ def test_a_comparison_shows_scores_rows_and_the_item_behind_a_row(open_page: Ope
     verdicts = page.locator("#item .jg-protocols tbody tr")
     names = [row.locator("th").inner_text().split("\n")[0] for row in verdicts.all()]
     assert names == [
-        *("official", "wandb-2023", "stability-jp", "llm-jp-eval", "swallow-202411", "nejumi-4", "flexeval"),
+        *("official", "wandb-2023-0shot", "stability-jp", "llm-jp-eval", "swallow-202411", "nejumi-4", "flexeval"),
         "lm-eval-ja",
     ]
 
