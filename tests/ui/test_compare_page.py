@@ -59,7 +59,7 @@ def test_a_first_visit_shows_what_a_stored_comparison_comes_to_and_an_example(op
     page.click("#origin summary")
     origin = page.inner_text("#origin")
     assert "保存済みの比較" in origin
-    assert re.search(r"gemma-3-270m · plain · ja-labels · 例題なし.*\d{4}-\d\d-\d\d", origin)
+    assert re.search(r"gemma-3-270m · plain · 日本語ラベル · 例題なし.*\d{4}-\d\d-\d\d", origin)
     page.wait_for_selector("#item .jg-protocols")
     chosen = page.locator("#items .jg-row[aria-selected=true] .jg-row-id").inner_text()
     assert chosen in page.inner_text("#item .jg-item-head")
