@@ -260,6 +260,12 @@ def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, tabl
     assert page.locator("#limit input").input_value() == "30"
     assert not page.locator("#use-b input").is_checked()
     page.evaluate(SHIFTS)
+    heights = "['#first', '#first .jg-first-card'].map(part => document.querySelector(part).offsetHeight)"
+    # With one subset already, the card is as high as with all.
+    said(page, "again.jsonl", "first")
+    assert page.locator("#first .jg-strip").count() == 1
+    whole, card = page.evaluate(heights)
+    assert whole == card >= 480
     finished(page)
     shows(page, 30)
     assert sum(page.evaluate("window.shifts")) <= 0.1
@@ -267,7 +273,6 @@ def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, tabl
     shows(page, 30)
     said(page, "again.jsonl", "first")
     # The card of one run is lower than that of two, and nothing is left empty below it.
-    heights = "['#first', '#first .jg-first-card'].map(part => document.querySelector(part).offsetHeight)"
     whole, card = page.evaluate(heights)
     assert whole == card < 480
 
