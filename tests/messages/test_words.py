@@ -144,7 +144,8 @@ def test_the_english_of_a_metric_stands_behind_it_once() -> None:
 )
 def test_the_label_of_a_run_is_said_in_japanese(label: str, japanese: str) -> None:
     assert run_label_text(label, "ja") == japanese
-    assert run_label_text(label, "en") == label.replace('"文: "', "“文: ”")
+    english = label.replace('"文: "', "“文: ”").replace("ja-labels", "Japanese labels").replace("number", "the number")
+    assert run_label_text(label, "en") == english
 
 
 def test_what_tells_runs_of_one_label_apart_is_said_in_japanese() -> None:
