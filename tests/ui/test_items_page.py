@@ -60,6 +60,8 @@ def test_items_are_read_searched_compared_and_marked_with_the_keyboard_alone(
         page.keyboard.press("j")
         opened(page, "marc_ja/sm002")
         page.keyboard.press("j")
+        opened(page, "marc_ja/sm003")
+        page.evaluate("document.querySelectorAll('#item .jg-prompt').forEach((prompt) => { prompt.scrollTop = 0; })")
         page.keyboard.press("k")
         opened(page, "marc_ja/sm002")
         prompts_end_in_sight(page)
