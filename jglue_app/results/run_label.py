@@ -24,13 +24,15 @@ Settings = tuple[tuple[str, str], ...]
 """(what a label calls a setting, its value as a text) of several settings."""
 
 
-def distinct_labels(runs: Mapping[str, StoredRun]) -> dict[str, str]:
-    """Name → label. Runs of one label get their settings that differ, such as `seed 1`, after it."""
+def distinct_labels(runs: Mapping[str, StoredRun], called: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Name → label. Runs of one label get their settings that differ, such as `seed 1`, after it. `called` has the
+    labels where they are to be others than the stored ones."""
     labels = {}
+    called = called or {name: run.label for name, run in runs.items()}
     for name, settings in differing_settings(runs).items():
         shown = ", ".join(f"{setting} {value}" for setting, value in settings[:MAX_DIFFERENCES])
         more = " …" if len(settings) > MAX_DIFFERENCES else ""
-        labels[name] = f"{runs[name].label} · {shown}{more}" if shown else runs[name].label
+        labels[name] = f"{called[name]} · {shown}{more}" if shown else called[name]
     return labels
 
 

@@ -131,8 +131,8 @@ def test_the_english_of_a_metric_stands_behind_it_once() -> None:
 @pytest.mark.parametrize(
     ("label", "japanese"),
     [
-        ("gemma · plain · ja-labels · 0-shot", "gemma · plain · ja-labels · 例題なし"),
-        ("3-shot · chat · number · 3-shot · thinking", "3-shot · chat · number · 例題 3 個 · 思考あり"),
+        ("gemma · plain · ja-labels · 0-shot", "gemma · plain · 日本語ラベル · 例題なし"),
+        ("3-shot · chat · number · 3-shot · thinking", "3-shot · chat · 番号 · 例題 3 個 · 思考あり"),
         (
             "m · plain · s · 0–4-shot · 8bit · thinking by default · repetition penalty 1–1.1 · oracle length · train",
             "m · plain · s · 例題 0–4 個 · 8bit · 思考はテンプレートの既定 · 繰り返しペナルティ 1–1.1 · 長さのオラクル"
@@ -144,7 +144,8 @@ def test_the_english_of_a_metric_stands_behind_it_once() -> None:
 )
 def test_the_label_of_a_run_is_said_in_japanese(label: str, japanese: str) -> None:
     assert run_label_text(label, "ja") == japanese
-    assert run_label_text(label, "en") == label.replace('"文: "', "“文: ”")
+    english = label.replace('"文: "', "“文: ”").replace("ja-labels", "Japanese labels").replace("number", "the number")
+    assert run_label_text(label, "en") == english
 
 
 def test_what_tells_runs_of_one_label_apart_is_said_in_japanese() -> None:

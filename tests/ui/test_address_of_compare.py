@@ -73,7 +73,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 
 def is_first_visit(shown: Mapping[str, Any]) -> bool:
-    return shown["pairs"] == showcase.PAIRS[0].name and len(shown["items"]["rows"]) == 227
+    return shown["pairs"]["value"] == showcase.PAIRS[0].name and len(shown["items"]["rows"]) == 227
 
 
 def test_without_an_address_the_first_shipped_pair_is_shown(tab: Tab) -> None:
@@ -96,7 +96,7 @@ def test_two_stored_runs_with_an_item_and_the_state_of_the_list(tab: Tab) -> Non
         "open": {"task": "jsts", "id": "ss003"},
     }
     assert 'data-item="jsts/ss003"' in shown["item"]
-    assert shown["pairs"] is None
+    assert shown["pairs"]["value"] == "own"
 
 
 def test_one_run_alone(tab: Tab) -> None:
@@ -108,7 +108,7 @@ def test_one_run_alone(tab: Tab) -> None:
 def test_a_shipped_pair_by_its_address(tab: Tab) -> None:
     pair = showcase.PAIRS[1]
     shown = tab.opened({"run_a": f"shipped:{pair.a}", "run_b": f"shipped:{pair.b}"})
-    assert (shown["status"], shown["pairs"]) == ("", pair.name)
+    assert (shown["status"], shown["pairs"]["value"]) == ("", pair.name)
     assert shown["items"]["link"] == f"?run_a=shipped:{pair.a}&run_b=shipped:{pair.b}"
 
 

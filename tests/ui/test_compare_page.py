@@ -59,7 +59,7 @@ def test_a_first_visit_shows_what_a_stored_comparison_comes_to_and_an_example(op
     page.click("#origin summary")
     origin = page.inner_text("#origin")
     assert "保存済みの比較" in origin
-    assert re.search(r"gemma-3-270m · plain · ja-labels · 例題なし.*\d{4}-\d\d-\d\d", origin)
+    assert re.search(r"gemma-3-270m · plain · 日本語ラベル · 例題なし.*\d{4}-\d\d-\d\d", origin)
     page.wait_for_selector("#item .jg-protocols")
     chosen = page.locator("#items .jg-row[aria-selected=true] .jg-row-id").inner_text()
     assert chosen in page.inner_text("#item .jg-item-head")
@@ -108,7 +108,7 @@ def test_a_comparison_shows_scores_rows_and_the_item_behind_a_row(open_page: Ope
     verdicts = page.locator("#item .jg-protocols tbody tr")
     names = [row.locator("th").inner_text().split("\n")[0] for row in verdicts.all()]
     assert names == [
-        *("official", "wandb-2023", "stability-jp", "llm-jp-eval", "swallow-202411", "nejumi-4", "flexeval"),
+        *("official", "wandb-2023-0shot", "stability-jp", "llm-jp-eval", "swallow-202411", "nejumi-4", "flexeval"),
         "lm-eval-ja",
     ]
 
@@ -260,6 +260,12 @@ def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, tabl
     assert page.locator("#limit input").input_value() == "30"
     assert not page.locator("#use-b input").is_checked()
     page.evaluate(SHIFTS)
+    heights = "['#first', '#first .jg-first-card'].map(part => document.querySelector(part).offsetHeight)"
+    # With one subset already, the card is as high as with all.
+    said(page, "again.jsonl", "first")
+    assert page.locator("#first .jg-strip").count() == 1
+    whole, card = page.evaluate(heights)
+    assert whole == card >= 480
     finished(page)
     shows(page, 30)
     assert sum(page.evaluate("window.shifts")) <= 0.1
@@ -267,7 +273,6 @@ def test_a_reload_finds_the_run_again_and_its_settings(open_page: OpenPage, tabl
     shows(page, 30)
     said(page, "again.jsonl", "first")
     # The card of one run is lower than that of two, and nothing is left empty below it.
-    heights = "['#first', '#first .jg-first-card'].map(part => document.querySelector(part).offsetHeight)"
     whole, card = page.evaluate(heights)
     assert whole == card < 480
 
@@ -293,10 +298,11 @@ def test_what_is_opened_while_a_run_goes_on_stays_until_something_else_is(
     page = open_page()
     start(page, table("aside", "含意", 0.8), None, "JNLI", items="20")
     said(page, "aside.jsonl", "first")
+    assert page.locator("#pairs input").input_value() == "自分の実行結果"
     choose(page, "pairs", "ベースモデルと対話モデル")
     said(page, "SmolLM2-135M-Instruct", "first")
     shows(page, 227)
-    said(page, "いまは別の比較を表示しています")
+    said(page, "「別の例」で「自分の実行結果」を選んで")
     finished(page)
     assert "SmolLM2-135M-Instruct" in page.inner_text("#first")
     assert "この比較について" in page.inner_text("#origin")
@@ -304,6 +310,9 @@ def test_what_is_opened_while_a_run_goes_on_stays_until_something_else_is(
     page.reload()
     said(page, "この比較について", "origin")
     assert "SmolLM2-135M-Instruct" in page.inner_text("#first")
+    choose(page, "pairs", "自分の実行結果")
+    said(page, "aside.jsonl", "first")
+    shows(page, 20)
     page.goto(server)
     said(page, "aside.jsonl", "first")
     shows(page, 20)

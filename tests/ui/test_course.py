@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from jglue_app.messages import word
@@ -17,11 +18,16 @@ from jglue_app.scoring.report import report_run
 from jglue_app.scoring.types import TaskReport
 from jglue_app.settings import Settings
 from jglue_app.types import RunData
+from jglue_app.ui import progress
+from jglue_app.ui.jobs import Job
+from jglue_app.ui.lab_jobs import ANSWER
 from jglue_app.ui.state import AppState
+from jglue_app.ui.tabs import lab_course
 from jglue_app.ui.tabs.course_steps import STEPS, Example, Step
 from jglue_app.ui.tabs.lab_course import live_html, step_html
 from jglue_app.ui.views.course import prompt_end
 from jglue_app.ui.views.item import bars
+from tests.ui.event_loops import run_in_thread
 
 OWNER = "somebody"
 
@@ -188,3 +194,32 @@ def test_a_copy_without_the_shipped_runs_still_has_the_course(
     assert "What a base model does with a question" in html
     assert "jg-raw" not in html
     assert "jg-look" not in html
+
+
+async def built(state: AppState) -> lab_course.CourseTab:
+    """Where an event loop runs, Gradio leaves none of its own behind."""
+    with gr.Blocks():
+        return lab_course.build(state, lambda key: key)
+
+
+def test_what_a_step_waits_for_can_be_stopped_from_the_course(state: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POLL_INTERVAL_S", "REDRAW_INTERVAL_S", "HEARTBEAT_S"):
+        monkeypatch.setattr(progress, name, 0.01)
+    tab = run_in_thread(built(state))
+
+    def until_stopped(job: Job) -> None:
+        with state.jobs.accelerator(job):
+            assert job.stop.wait(60)
+
+    before = state.jobs.start("w" * 22, "full", until_stopped)
+    page = gr.Request(headers={"accept-language": "en"}, cookies={"jg_visitor": "v" * 22}, session_hash="page")
+    answering = tab.ask(page, STEPS[0].name)
+    assert any(updates.get(tab.other.button, {}).get("visible") for updates in answering)
+    tab.other.press(page)
+    assert before.stop.is_set()
+    mine = state.jobs.latest("v" * 22, ANSWER)
+    assert mine is not None
+    state.jobs.stop(mine)
+    assert {update[tab.other.button]["visible"] for update in answering if tab.other.button in update} <= {False}
+    assert before.ended.wait(60)
+    assert mine.ended.wait(60)

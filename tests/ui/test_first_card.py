@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from jglue_app.runs.request import Side
 from jglue_app.scoring.comparison import compare_runs
 from jglue_app.scoring.judged import Judged, judge_run
 from jglue_app.scoring.model_change import change_between
@@ -14,6 +15,8 @@ from jglue_app.types import ModelSpec, PromptSpec, RunData
 from jglue_app.ui import views
 from jglue_app.ui.views.first import BEFORE, OUTPUT, excerpt, first_card
 from jglue_app.ui.views.items import item_rows
+from jglue_app.ui.views.request import side_text
+from jglue_app.ui.views.run_labels import run_label_text
 from jglue_app.ui.views.short_names import short_names
 from jglue_app.ui.views.strips import place, strips
 from tests.scoring.test_insights import EVEN, WORDS, good, ranking, reviews, with_ranking
@@ -81,8 +84,8 @@ def test_the_card_shows_both_answers_with_the_share_of_the_gold_answer_and_why_t
     links = [found for found in seen.of("jg-link") if found["data-jg-do"] == "filter"]
     assert {(found["data-jg-filter"], found["data-jg-task"]) for found in links} == {("knows", "jnli")}
     assert [found["title"] for found in seen.of("jg-key-name")][:2] == [
-        "m · plain · ja-labels · 例題なし",
-        "m · plain · ja-labels · 例題 3 個",
+        "m · plain · 日本語ラベル · 例題なし",
+        "m · plain · 日本語ラベル · 例題 3 個",
     ]
 
 
@@ -186,6 +189,10 @@ def test_a_wording_is_called_by_what_it_asks_for() -> None:
     a, b = "m · plain · ja-labels · 4-shot", "m · plain · choice-text · 4-shot"
     assert short_names(a, b, "ja") == ("m · 日本語ラベル", "m · 選択肢の文")
     assert short_names(a, b, "en") == ("m · Japanese labels", "m · the text of the choice")
+    # As everywhere else on the page.
+    assert run_label_text(b, "ja") == "m · plain · 選択肢の文 · 例題 4 個"
+    assert run_label_text(b, "en") == "m · plain · the text of the choice · 4-shot"
+    assert side_text(Side("org/m", "plain", "choice-text", 4), "ja") == run_label_text(b, "ja")
 
 
 # --- strips -----------------------------------------------------------------------------------------------

@@ -60,8 +60,11 @@ def test_items_are_read_searched_compared_and_marked_with_the_keyboard_alone(
         page.keyboard.press("j")
         opened(page, "marc_ja/sm002")
         page.keyboard.press("j")
+        opened(page, "marc_ja/sm003")
+        page.evaluate("document.querySelectorAll('#item .jg-prompt').forEach((prompt) => { prompt.scrollTop = 0; })")
         page.keyboard.press("k")
         opened(page, "marc_ja/sm002")
+        prompts_end_in_sight(page)
         # An open item that matches stays open.
         search(page, "sm002")
         shows(page, 1)
@@ -83,6 +86,10 @@ def differences(page: Page) -> None:
         assert not page.locator(f"#item .jg-side-{side} .jg-plain-raw").is_visible()
     assert page.locator("#item .jg-diff-prompt.jg-only-b ins").first.is_visible()
     page.keyboard.press("d")
+    prompts_end_in_sight(page)
+
+
+def prompts_end_in_sight(page: Page) -> None:
     ends = page.evaluate(
         """() => [...document.querySelectorAll('#item .jg-plain-prompt')].map((prompt) =>
             [prompt.scrollHeight - prompt.clientHeight, prompt.scrollTop])"""

@@ -38,7 +38,7 @@ def ranks(page: Page) -> dict[str, str]:
     return found
 
 
-BASE_0, BASE_3 = "gemma-3-270m · plain · ja-labels · 例題なし", "gemma-3-270m · plain · ja-labels · 例題 3 個"
+BASE_0, BASE_3 = "gemma-3-270m · plain · 日本語ラベル · 例題なし", "gemma-3-270m · plain · 日本語ラベル · 例題 3 個"
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_the_pictures_draw_the_picked_runs_with_their_intervals(results: Page) -
 
 
 def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
-    for side, label in (("a", BASE_0), ("b", "SmolLM2-135M-Instruct.Q4_1.gguf · chat · ja-labels · 例題 3 個")):
+    for side, label in (("a", BASE_0), ("b", "SmolLM2-135M-Instruct.Q4_1.gguf · chat · 日本語ラベル · 例題 3 個")):
         row = results.locator("#leaderboard tr[data-run]", has_text=label).filter(has_text="付属").first
         row.locator(f".jg-pick[data-side={side}]").click()
         results.wait_for_function(
@@ -95,7 +95,7 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
     results.wait_for_selector("#first .jg-key-name", state="visible")
     said(results, "SmolLM2-135M-Instruct", "first")
     full_name = results.locator("#first .jg-key-name").first.get_attribute("title")
-    assert full_name == "gemma-3-270m · plain · ja-labels · 例題なし"
+    assert full_name == "gemma-3-270m · plain · 日本語ラベル · 例題なし"
     shows(results, 227)
     results.wait_for_selector("#item .jg-item")
 

@@ -725,8 +725,8 @@ def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() 
     assert verdicts(one) == {
         # The lenient reading finds it.
         "official": ("△", "読み取れない"),
-        # An unreadable answer counts as entailment, which happens to be right. The four-shot protocol scores alike.
-        "wandb-2023": ("？", "entailment · 正解として数える"),
+        # An unreadable answer counts as entailment, which happens to be right. Its variants read alike.
+        "wandb-2023-0shot": ("？", "entailment · 正解として数える"),
         "stability-jp": ("○", "entailment"),
         "llm-jp-eval": ("？", "読み取れない"),
         "swallow-202411": ("？", "読み取れない"),
@@ -736,13 +736,29 @@ def test_the_same_output_is_right_under_some_protocols_and_wrong_under_others() 
     }
     html = read(html_of([SideView("A", "m", one, judged=everyones(one))]))
     assert (
-        "wandb-2023 2023 年の W&B 評価、読めなければ既定値 ？読み取れない entailment · 正解として数える "
+        "wandb-2023-0shot 2023 年の W&B 評価、読めなければ既定値 ？読み取れない entailment · 正解として数える "
         "読めないので、この採点方法の既定値" in html
     )
     assert (
         "official JGLUE 論文の指標、出力が答えそのものなら正解 △中身は正解、形だけ誤り 読み取れない "
         "出力が答えそのものではない" in html
     )
+
+
+def test_of_the_forms_of_a_protocol_the_one_that_the_run_is_scored_by_is_shown_as_the_menus_call_it() -> None:
+    one = answered("1", "neutral", "中立")
+    sides = [SideView("A", "m", one, judged=everyones(one))]
+
+    def names(protocol: str) -> list[str]:
+        return [line["name"] for line in item_view(sides, "ja", protocol=protocol)["protocols"]]
+
+    assert set(names("official")) < set(PROTOCOLS)
+    assert names("wandb-2023-0shot") == names("flexeval") == names("official")
+    october = names("wandb-2023-10-0shot")
+    assert [(a, b) for a, b in zip(names("official"), october, strict=True) if a != b] == [
+        ("wandb-2023-0shot", "wandb-2023-10-0shot")
+    ]
+    assert "stability-jp-capped" in names("stability-jp-capped")
 
 
 def test_a_protocol_that_finds_nothing_to_look_at_gives_no_verdict() -> None:
@@ -769,11 +785,11 @@ def test_a_side_without_a_record_has_an_empty_verdict() -> None:
 def test_a_similarity_is_a_number_under_each_protocol_and_the_default_where_it_is_unreadable() -> None:
     uncovered = dict.fromkeys(("stability-jp", "nejumi-4", "lm-eval-ja"), ("－", "採点しない"))
     assert verdicts(row(similarity(3.0), "3.2")) == uncovered | dict.fromkeys(
-        ("official", "wandb-2023", "llm-jp-eval", "swallow-202411", "flexeval"), ("", "3.2")
+        ("official", "wandb-2023-0shot", "llm-jp-eval", "swallow-202411", "flexeval"), ("", "3.2")
     )
     assert verdicts(row(similarity(3.0), "わかりません")) == uncovered | {
         "official": ("？", "読み取れない"),
-        "wandb-2023": ("", "2.0"),
+        "wandb-2023-0shot": ("", "2.0"),
         "llm-jp-eval": ("", "-2.0"),
         "swallow-202411": ("", "-2.0"),
         "flexeval": ("", "0.0"),
@@ -790,7 +806,7 @@ def test_a_span_is_shown_with_its_overlap_and_a_choice_with_its_words() -> None:
     assert found["official"] == ("×", "東京 · F1 0.80")
     assert found["flexeval"] == ("×", "東京")
     assert verdicts(row(salt(), "1"))["official"] == ("○", "1 塩")
-    assert verdicts(row(salt(), "塩"))["wandb-2023"] == ("？", "0 砂糖")
+    assert verdicts(row(salt(), "塩"))["wandb-2023-0shot"] == ("？", "0 砂糖")
 
 
 def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_others_to_go_on_to() -> None:
@@ -802,7 +818,7 @@ def test_what_a_model_has_just_answered_is_shown_like_a_stored_item_without_othe
     payload = prompt.answers_view(found, "ja")
     assert [side["label"] for side in payload["sides"]] == ["左", "右"]
     scored = [line["name"] for line in payload["protocols"] if line["cells"][0]["value"] == "3.5"]
-    assert scored == ["official", "wandb-2023", "llm-jp-eval", "swallow-202411", "flexeval"]
+    assert scored == ["official", "wandb-2023-0shot", "llm-jp-eval", "swallow-202411", "flexeval"]
     assert [side["prompt"][0]["special"] for side in payload["sides"]] == [True, False]
     assert (payload["steps"], payload["lab"]) == (False, None)
 

@@ -154,7 +154,7 @@ def test_two_runs_and_their_comparison_are_sent_with_the_servers_own_key(
 def test_a_push_is_stopped_and_the_next_one_completes_it(open_page: OpenPage, local: str, wandb: WandbServer) -> None:
     page = open_page(address=local)
     results(page)
-    choose(page, "manage-run", "gemma-3-270m · plain · ja-labels · 例題 3 個")
+    choose(page, "manage-run", "gemma-3-270m · plain · 日本語ラベル · 例題 3 個")
     wandb.slow("graphql:CreateArtifact$", 30)
     page.click("#results-wandb-go")
     said(page, "W&B へ送っています", "results-wandb-status")

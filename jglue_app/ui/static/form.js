@@ -267,7 +267,10 @@ function status({ element, watch }) {
 let held = [], holder = null;
 const panelOf = (button) => button?.closest("[role=tabpanel]") ?? document.body;
 function release() {
-  for (const part of held) part.style.minHeight = "";
+  for (const part of held) {
+    part.style.minHeight = "";
+    part.style.removeProperty("--jg-held");
+  }
   panelOf(holder).classList.remove("jg-held");
   held = [];
   holder = null;
@@ -280,6 +283,7 @@ function hold(button) {
     if (!part.querySelector(":scope > .html-container, :scope > div > .html-container")) continue;
     if (!part.offsetHeight) continue;
     part.style.minHeight = part.offsetHeight + "px";
+    part.style.setProperty("--jg-held", part.offsetHeight + "px");
     held.push(part);
   }
 }

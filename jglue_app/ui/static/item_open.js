@@ -55,7 +55,7 @@ const shownItem = () => document.querySelector("#item .jg-item");
 const shownKey = () => shownItem()?.dataset.item;
 
 // What the page does with an item that has just been drawn.
-let focusNext = false, drawn = null;
+let focusNext = false, drawn = [];
 const diffs = {};
 function arrived() {
   const item = shownItem();
@@ -72,8 +72,10 @@ function arrived() {
 const answered = new MutationObserver(() => {
   if (!element.isConnected) return answered.disconnect();
   const item = shownItem();
-  if (!item || item === drawn) return;
-  drawn = item;
+  // Gradio puts another item into the element of the one before.
+  const now = [item, shownKey(), globalThis.jgItem];
+  if (!item || now.every((part, at) => part === drawn[at])) return;
+  drawn = now;
   arrived();
 });
 const place = document.querySelector("#item");

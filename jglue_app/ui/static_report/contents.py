@@ -178,7 +178,8 @@ class Contents:
         item = next(side.row.item for side in sides if side.row)
         sources = self.runs[self.pairs[pair].b or self.pairs[pair].a].data.sources
         source = word(f"source_{sources.get(task, 'official')}", lang)
-        return item_view(sides, lang, source, cosines=list(self._cosines(item)))
+        cosines = list(self._cosines(item))
+        return item_view(sides, lang, source, cosines=cosines, protocol=self.request.protocol)
 
     def _side(self, side: str, name: str, task: str, id_: str) -> SideView:
         read = self.runs[name]

@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from jglue_app.messages import word
+from jglue_app.messages import listed, word
 from jglue_app.scoring.protocols import PROTOCOLS
 from jglue_app.scoring.protocols.decisions import decisions_of
+from jglue_app.settings import ASSETS
 from jglue_app.ui import views
 from jglue_app.ui.controls import T, pane
 from jglue_app.ui.events import PRIVATE, Updates
@@ -38,10 +39,18 @@ def build(state: AppState, t: T) -> None:
 def _section(name: str, lang: str) -> str:
     text = word(f"about_{name}", lang)
     if name == "protocols":
+        text = text.format(listed(PROTOCOLS, lang))
         text += f"\n\n{_systems()}"
-    if name == "programs" and (space := os.environ.get("SPACE_ID")):
-        text += f"\n\n[README.md](https://huggingface.co/spaces/{quote(space)}/blob/main/README.md)"
+    if name == "programs" and (readme := _readme()):
+        text += "\n\n" + word("about_readme", lang).format(readme)
     return markdown(text)
+
+
+def _readme() -> str:
+    """How to name the README: with its address on a Space; empty where it did not come along, as into a container."""
+    if space := os.environ.get("SPACE_ID"):
+        return f"[README.md](https://huggingface.co/spaces/{quote(space)}/blob/main/README.md)"
+    return "README.md" if (ASSETS.parent / "README.md").is_file() else ""
 
 
 def _systems() -> str:

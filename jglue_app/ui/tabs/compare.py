@@ -34,7 +34,7 @@ from jglue_app.ui.tabs.compare_controls import (
     protocol_choice,
     stored_pairs,
 )
-from jglue_app.ui.tabs.compare_panel import KIND, OFFICIAL, ComparisonPanel, names_of, pair_of, request_of
+from jglue_app.ui.tabs.compare_panel import KIND, OFFICIAL, OWN, ComparisonPanel, names_of, pair_of, request_of
 from jglue_app.ui.tabs.report_controls import ReportControls
 from jglue_app.ui.views import comparison
 from jglue_app.ui.views.comparison import Pair
@@ -179,7 +179,7 @@ class CompareTab:
 
         def draw(job: Job) -> Callable[[bool], Updates]:
             shown = (address.run_a, address.run_b) if address and address.run_a else job.id
-            self.state.set_current_view(page, KIND, shown)
+            self.panel.now_shows(page, shown)
             return self.panel.drawing(job, language(request), page, address)
 
         return draw
@@ -202,12 +202,29 @@ class CompareTab:
         """Show a pair of runs that came with the application. A list that is left with the Tab key sends the value
         that it has anyway; then everything stays as it is."""
         page = page_id(request)
+        if name == OWN:
+            return self._show_own(request)
         names = next((names_of(pair) for pair in showcase.PAIRS if pair.name == name), None)
         if name is None or names is None or self.state.current_view(page, KIND) in (name, names):
             return UNCHANGED
-        self.state.set_current_view(page, KIND, name)
+        self.panel.now_shows(page, name)
         shown = self.panel.shipped_pair(visitor_id(request), language(request), page, name)
         return self._keep_running_status(request, shown)
+
+    def _show_own(self, request: gr.Request) -> Updates:
+        """Show again what the visitor has run or chosen."""
+        lang, owner, page = language(request), visitor_id(request), page_id(request)
+        job = self.state.jobs.latest(owner, KIND)
+        view = self.state.current_view(page, OWN, job and job.id)
+        if view is None or view == self.state.current_view(page, KIND):
+            return UNCHANGED
+        if isinstance(view, tuple):
+            self.panel.now_shows(page, view)
+            return self._keep_running_status(request, self.panel.stored_pair(owner, lang, page, *view))
+        if job is None:
+            return UNCHANGED
+        self.panel.now_shows(page, job.id)
+        return self.panel.drawing(job, lang, page)(not job.active)
 
     def choose_protocol(self, request: gr.Request, name: str) -> Updates:
         """Judge what is shown by another protocol."""
@@ -246,7 +263,7 @@ class CompareTab:
         lang, owner, page = language(request), visitor_id(request), page_id(request)
         made_by = request_of(self.state, owner, a, b)
         chosen = self.panel.judge_by(page, protocol)
-        self.state.set_current_view(page, KIND, (a, b))
+        self.panel.now_shows(page, (a, b))
         if made_by is not None:
             updates = self.fill(made_by, lang)
         else:
@@ -270,6 +287,8 @@ class CompareTab:
         limits: Updates = {self.limits: limits_html(self.state, lang) if self.state.settings.public else ""}
         limits |= self.run.appearance(owner, lang)
         job = self.state.jobs.latest(owner, KIND)
+        if job is not None and job.runs:
+            self.state.set_current_view(page, OWN, job.id)
         try:
             address = from_query(dict(request.query_params))
             linked = from_url_query(dict(request.query_params))
@@ -280,15 +299,15 @@ class CompareTab:
                 judge = _protocol_in(address)
                 return {**limits, **self.show_runs(request, address.run_a, address.run_b, address, judge)}
         except JglueAppError as e:
-            self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
+            self.panel.now_shows(page, showcase.PAIRS[0].name)
             shipped = self.panel.shipped_pair(owner, lang, page)
             return {**self.fill(DEFAULT, lang), **limits, **shipped, self.panel.status: views.failure(e, lang)}
-        self.state.set_current_view(page, KIND, showcase.PAIRS[0].name)
+        self.panel.now_shows(page, showcase.PAIRS[0].name)
         limits |= self.panel.judge_by(page, _protocol_in(address))
         shipped = self.panel.shipped_pair(owner, lang, page, view=address)
         if job is not None and (job.active or linked in (None, job.request)):
             # The card of the shipped pair stays until there is something of the run.
-            self.state.set_current_view(page, KIND, job.id)
+            self.panel.now_shows(page, job.id)
             so_far = self.panel.job_so_far(job, lang, page, address)
             failure = self.run.failure(job, lang)
             return {**self.fill(job.request, lang), **self._opened(), **limits, **shipped, **so_far, **failure}

@@ -16,7 +16,7 @@ from jglue_app.ui.controls import DEFAULT_B, DEFAULT_ITEMS, RunControls, SideCon
 from jglue_app.ui.form import RequestForm, notes_beside
 from jglue_app.ui.item_server import server_functions
 from jglue_app.ui.state import AppState
-from jglue_app.ui.tabs.compare_panel import OFFICIAL
+from jglue_app.ui.tabs.compare_panel import OFFICIAL, OWN
 from jglue_app.ui.views.items import SCRIPTS
 
 DEFAULT = RunRequest(limit=DEFAULT_ITEMS, b=DEFAULT_B)
@@ -60,9 +60,9 @@ def in_sight(parts: Parts, places: Sequence[gr.Column], t: T) -> RequestForm:
 
 
 def stored_pairs(t: T) -> gr.Dropdown:
-    """The comparisons that came with the application."""
+    """The comparisons that came with the application. The last choice is offered only where it can be shown."""
     return gr.Dropdown(
-        [(t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS],
+        [*((t(f"showcase_{pair.name}"), pair.name) for pair in showcase.PAIRS), (t("showcase_own"), OWN)],
         value=showcase.PAIRS[0].name,
         label=t("showcase_pick"),
         elem_id="pairs",

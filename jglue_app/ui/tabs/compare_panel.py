@@ -29,6 +29,9 @@ from jglue_app.ui.views.items import MORE_FILTERS, unknown_filter
 
 KIND = "compare"
 """Of the jobs that the tab starts."""
+OWN = "own"
+"""The choice among the examples that stands for what the visitor has run or chosen, and the place of
+`AppState.current_view` that has it."""
 PROTOCOL = "compare protocol"
 """The place of `AppState.current_view` that has the protocol of a page."""
 OFFICIAL = "official"
@@ -64,6 +67,20 @@ class ComparisonPanel:
         self.state.set_current_view(page, PROTOCOL, get_protocol(protocol).name)
         return {self.protocol: protocol}
 
+    def now_shows(self, page: str, view: object) -> None:
+        """Remember what a page shows: a job's id, the names of two runs, or the name of an example."""
+        self.state.set_current_view(page, KIND, view)
+        if not is_example(view):
+            self.state.set_current_view(page, OWN, view)
+
+    def examples(self, lang: str, page: str, example: str | None) -> Updates:
+        """The choice of an example. Beside one, what the visitor has run or chosen can be chosen again; without one it
+        is what is shown."""
+        choices = [(word(f"showcase_{pair.name}", lang), pair.name) for pair in showcase.PAIRS]
+        if example is None or self.state.current_view(page, OWN) is not None:
+            choices.append((word("showcase_own", lang), OWN))
+        return {self.pairs: gr.update(choices=choices, value=example or OWN)}
+
     def drawing(self, job: Job, lang: str, page: str = "", view: Address | None = None) -> Callable[[bool], Updates]:
         """Draws a job for `follow`. Once the page shows another comparison, only the status is drawn.
 
@@ -79,7 +96,9 @@ class ComparisonPanel:
             updates = drawing.final() if last else drawing.update()
             if self.state.is_current_view(page, KIND, job.id):
                 return updates
-            return {self.status: updates[self.status] + views.note(word("run_elsewhere", lang))}
+            shows_example = is_example(self.state.current_view(page, KIND))
+            back = word("run_behind_example" if shows_example else "run_elsewhere", lang)
+            return {self.status: updates[self.status] + views.note(back)}
 
         return draw
 
@@ -132,7 +151,7 @@ class ComparisonPanel:
         made_with = to_command_line(made_by) if made_by and shipped else ""
         return {
             self.status: _not_in_list(listed, view, lang) if view else "",
-            self.pairs: next((one.name for one in showcase.PAIRS if names_of(one) == (a, b)), None),
+            **self.examples(lang, page, next((one.name for one in showcase.PAIRS if names_of(one) == (a, b)), None)),
             self.origin: comparison.provenance_html(state, owner, pair, lang, made_with),
             self.first: comparison.first_html(state, owner, pair, lang, protocol=protocol),
             self.board: comparison.board_html(state, owner, pair, lang, protocol=protocol),
@@ -156,8 +175,8 @@ class _JobDrawing:
         updates: Updates = {panel.status: going_html(panel.state.jobs, job, lang)}
         rows = sum(event.done for event in list(job.bars.values()))
         if not (job.runs and rows):
-            # What was there before stays until there is something of the run, but is no choice any more.
-            return {**updates, panel.pairs: None}
+            # What was there before stays until there is something of the run.
+            return updates
         panel.state.grant_access(job)
         pair = pair_of(job)
         now = time.monotonic()
@@ -207,12 +226,13 @@ class _JobDrawing:
         )
         if self._first:
             updates |= self._no_shipped_pair()
-        return {**updates, panel.pairs: None, panel.origin: ""}
+        return {**updates, **panel.examples(lang, self._page, None), panel.origin: ""}
 
     def _no_shipped_pair(self) -> Updates:
         self._first = False
-        panel = self._panel
-        return {panel.pairs: None, panel.origin: "", panel.item: views.empty(word("empty_item", self._lang))}
+        panel, lang = self._panel, self._lang
+        empty = views.empty(word("empty_item", lang))
+        return {**panel.examples(lang, self._page, None), panel.origin: "", panel.item: empty}
 
 
 def pair_of(job: Job) -> Pair:
@@ -224,6 +244,11 @@ def pair_of(job: Job) -> Pair:
 def names_of(pair: showcase.Pair) -> tuple[str, str]:
     """The names of the runs of a shipped pair."""
     return SHIPPED + pair.a, SHIPPED + pair.b
+
+
+def is_example(view: object) -> bool:
+    """Whether what a page shows is a pair that came with the application: by its name, or by those of its runs."""
+    return any(view in (pair.name, names_of(pair)) for pair in showcase.PAIRS)
 
 
 def _address_of(pair: Pair) -> str:

@@ -18,6 +18,7 @@ from jglue_app.ui.lab_jobs import ANSWER, start_answer
 from jglue_app.ui.progress import follow, stop_handler
 from jglue_app.ui.state import AppState
 from jglue_app.ui.stepping import NOTHING
+from jglue_app.ui.stop_other import StopOther, stop_other
 from jglue_app.ui.tabs.course_steps import STEPS, Step
 from jglue_app.ui.tabs.lab_item import answer_views
 from jglue_app.ui.views import course
@@ -40,18 +41,20 @@ class CourseTab:
     """How the model is asked live."""
     run: gr.Button
     stop: gr.Button
+    other: StopOther
     next: gr.Button
     status: gr.HTML
     result: gr.HTML
 
     def connect(self) -> None:
         """Listen to the events."""
-        views_of_step = [self.text, self.live, self.status, self.result, self.next]
+        views_of_step = [self.text, self.live, self.status, self.result, self.next, self.other.button]
         self.step.change(self.turn_to, self.step, views_of_step, **PRIVATE)
         gr.on(None, self.show, self.step, views_of_step, **PRIVATE)
         self.next.click(_name_after, self.step, self.step, api_visibility="private", queue=False)
         ask = errors_shown_in(self.status, self.ask)
-        self.run.click(ask, self.step, [self.status, self.result], **FOLLOWS_JOB)
+        self.run.click(ask, self.step, [self.status, self.result, self.other.button], **FOLLOWS_JOB)
+        self.other.connect()
         self.stop.click(stop_handler(self.state, ANSWER), None, self.status, **FOLLOWS_JOB)
 
     def show(self, request: gr.Request, name: str) -> Updates:
@@ -64,6 +67,7 @@ class CourseTab:
             self.live: live_html(step, lang),
             self.status: "",
             self.result: "",
+            **self.other.update(None),
             self.next: gr.update(interactive=not is_last, value=word("course_end" if is_last else "course_next", lang)),
         }
 
@@ -84,14 +88,16 @@ class CourseTab:
 
         def draw(last: bool) -> Updates:
             status, answers = answer_views(self.state, job, lang, last)
-            return {self.status: status, self.result: answers} if answers else {self.status: status}
+            updates: Updates = {self.status: status, **self.other.update(job)}
+            return {**updates, self.result: answers} if answers else updates
 
         for updates in follow(job, draw):
             if updates is NOTHING:
                 yield NOTHING
                 continue
             if not self.state.is_current_view(page_id(request), VIEW, name):
-                yield {self.status: ""}  # The last update may have arrived after the turn.
+                # The last update may have arrived after the turn.
+                yield {self.status: "", **self.other.update(None)}
                 return
             yield updates
 
@@ -108,8 +114,9 @@ def build(state: AppState, t: T) -> CourseTab:
     with gr.Row():
         run = gr.Button(t("course_run"), variant="primary", elem_id="course-run", scale=2)
         stop = gr.Button(t("stop"), elem_id="course-stop", scale=1)
+        other = StopOther(state, ANSWER, stop_other(t, "course-other"))
         next_ = gr.Button(t("course_next"), elem_id="course-next", scale=1)
-    tab = CourseTab(state, step, text, live, run, stop, next_, pane("course-status"), pane("course-result"))
+    tab = CourseTab(state, step, text, live, run, stop, other, next_, pane("course-status"), pane("course-result"))
     tab.connect()
     return tab
 

@@ -171,6 +171,12 @@ def build(state: AppState, t: T) -> ManageControls:
                 called = gr.Textbox(label=t("run_called"), info=t("run_called_info"), max_lines=1, elem_id="run-called")
                 description = gr.Textbox(label=t("run_description"), lines=3, elem_id="run-description")
                 save_name = gr.Button(t("save_name"), elem_id="save-name")
+            delete = gr.Button(t("delete"), elem_id="delete", variant="stop", visible=not public)
+            with gr.Group(visible=False, elem_id="delete-box") as confirmation:
+                question = pane("delete-question")
+                with gr.Row():
+                    yes = gr.Button(t("delete_yes"), variant="stop", elem_id="delete-yes")
+                    no = gr.Button(t("delete_no"), elem_id="delete-no")
         with gr.Column(min_width=260, visible=not public):
             paragraph(t("import"), "jg-hint")
             upload = gr.File(
@@ -182,12 +188,6 @@ def build(state: AppState, t: T) -> ManageControls:
             )
             partial = gr.Checkbox(label=t("import_partial"), info=t("import_info"), elem_id="import-partial")
             model = gr.Textbox(label=t("import_model"), max_lines=1, max_length=MAX_NAME, elem_id="import-model")
-            delete = gr.Button(t("delete"), elem_id="delete", variant="stop")
-            with gr.Group(visible=False, elem_id="delete-box") as confirmation:
-                question = pane("delete-question")
-                with gr.Row():
-                    yes = gr.Button(t("delete_yes"), variant="stop", elem_id="delete-yes")
-                    no = gr.Button(t("delete_no"), elem_id="delete-no")
     return ManageControls(
         state=state,
         run=run,

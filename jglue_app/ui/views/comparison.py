@@ -321,6 +321,7 @@ def item_html(
         steps=steps,
         cosines=cosines,
         marks_note=word("marks_public", lang) if state.settings.public and steps else "",
+        protocol=protocol,
     )
     link = {"run_a": names.get("a", ""), "run_b": names.get("b", ""), "item": f"{task}/{id_}"}
     # A link without a protocol opens under the official one.

@@ -72,6 +72,7 @@ def item_view(
     steps: bool = True,
     cosines: Sequence[ItemCosine] = (),
     marks_note: str = "",
+    protocol: str = "official",
 ) -> dict[str, Any]:
     """The item view's payload.
 
@@ -83,6 +84,7 @@ def item_view(
         steps: whether to offer the previous and next item.
         cosines: of the item, in stored runs of embeddings.
         marks_note: who sees the marks, in that language; empty where there is nothing to know.
+        protocol: what the runs are scored by.
     """
     item = next(side.row.item for side in sides if side.row)
     rows = [side.row for side in sides if side.row]
@@ -110,7 +112,7 @@ def item_view(
             {"label": label_text(cosine.label, lang, named=cosine.is_named), "text": _ranked_cosine(cosine, lang)}
             for cosine in cosines
         ],
-        "protocols": _protocols(item, sides, lang),
+        "protocols": _protocols(item, sides, lang, protocol),
         "lab": lab,
         "steps": steps,
         "share": item_image(
@@ -340,14 +342,16 @@ def bars(row: ScoredItem) -> list[dict[str, Any]]:
     ]
 
 
-def _protocols(item: Item, sides: Sequence[SideView], lang: str) -> list[dict[str, Any]]:
-    """One row for each protocol: how it scores each side's output. Variants are left out: they parse texts the same
-    way."""
+def _protocols(item: Item, sides: Sequence[SideView], lang: str, scored_by: str) -> list[dict[str, Any]]:
+    """One row for each protocol: how it scores each side's output. Of variants, which parse texts the same way, only
+    the one that the runs are scored by has a row, in the place of the protocol that they are variants of."""
     judged = any(side.judged for side in sides)
     names = [name for name, protocol in PROTOCOLS.items() if judged and not protocol.variant_of]
+    if original := PROTOCOLS[scored_by].variant_of:
+        names = [scored_by if name == original else name for name in names]
     return [
         {
-            "name": name.removesuffix("-0shot"),
+            "name": name,
             "about": word(f"protocol_{name}", lang, default=""),
             "cells": [_verdict(item, side, name, lang) for side in sides],
         }

@@ -10,7 +10,7 @@ from jglue_app.runs.request import RunRequest, Side
 from jglue_app.runs.request_options import Option, as_text, options
 from jglue_app.runs.request_text import to_command_line, to_url_query
 from jglue_app.ui import controls, views
-from jglue_app.ui.views.run_labels import shots_text
+from jglue_app.ui.views.run_labels import shots_text, style_text
 
 NOT_ONE_COMMAND = Message(
     "The settings of this page cannot express how this was made (by another version of this application, "
@@ -42,7 +42,7 @@ def setup_html(request: RunRequest, lang: str) -> str:
 
 def side_text(side: Side, lang: str) -> str:
     """A summary of a model and its prompt: what every one has, and whatever is not the default."""
-    parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, side.style]
+    parts = [side.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1], side.format, style_text(side.style, lang)]
     parts.append(shots_text(str(side.shots), lang))
     return " · ".join([*parts, *_changes(side, lang).values()])
 

@@ -1,4 +1,4 @@
-"""The label of a run in the language of the page; stored files and programs have the English one."""
+"""The label of a run in the words of the page; stored files and programs have the one of its specification."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from jglue_app.messages import Message, listed, say, word
 from jglue_app.results.library import StoredRun
 from jglue_app.results.run_label import MAX_DIFFERENCES, differing_settings, distinct_labels
+from jglue_app.scoring.model_change import STYLES
 from jglue_app.types import EMBEDDING_SOURCES
 from jglue_app.ui.views.option_words import option_name, option_value
 
@@ -30,7 +31,7 @@ _SETTINGS = {
 def labels_of(runs: Mapping[str, StoredRun], lang: str) -> dict[str, str]:
     """Name → label of stored runs, told apart by what differs. A name that somebody gave is left as it is."""
     if lang == "en":
-        return distinct_labels(runs)
+        return distinct_labels(runs, {name: run_text(run, lang) for name, run in runs.items()})
     differing = differing_settings(runs)
 
     def label(name: str, *, whole: bool) -> str:
@@ -64,7 +65,8 @@ def label_text(label: str, lang: str, *, named: bool) -> str:
 
 
 def run_label_text(label: str, lang: str) -> str:
-    """A run's label, such as `gemma-3-270m · plain · ja-labels · 3-shot`, whose words are in a language."""
+    """A run's label, such as `gemma-3-270m · plain · ja-labels · 3-shot`, in the words of a language: a wording by what
+    it asks for, as sentences call it."""
     # The first part is the name of the model, whatever it is.
     name, *parts = label.split(" · ")
     return " · ".join([name, *(_part(part, lang) for part in parts)])
@@ -73,6 +75,11 @@ def run_label_text(label: str, lang: str) -> str:
 def shots_text(shots: str, lang: str) -> str:
     """A number of examples, or a range of numbers."""
     return word("no_shots", lang) if shots == "0" else word("shots_short", lang).format(shots)
+
+
+def style_text(style: str, lang: str) -> str:
+    """A wording in a label; one that has no words by its own name."""
+    return say(Message(STYLES[style]), lang) if style in STYLES else style
 
 
 def _part(part: str, lang: str) -> str:
@@ -86,4 +93,4 @@ def _part(part: str, lang: str) -> str:
         source = next(source for source, text in EMBEDDING_SOURCES.items() if text == part)
         return word(f"label_run_{source}", lang)
     keys = {"thinking": "on", "thinking by default": "default", "oracle length": "oracle"}
-    return word(f"label_run_{keys[part]}", lang) if part in keys else part
+    return word(f"label_run_{keys[part]}", lang) if part in keys else style_text(part, lang)

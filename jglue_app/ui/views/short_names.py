@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jglue_app.messages import say
-from jglue_app.scoring.model_change import style_name
 from jglue_app.types import TWO_BYTES
 from jglue_app.ui.views.run_labels import run_label_text
 
@@ -33,5 +31,5 @@ def short_names(a: str, b: str, lang: str, named: tuple[bool, bool] = (False, Fa
 
 
 def _short(parts: Sequence[str], of_other: Sequence[str], lang: str) -> str:
-    own = [say(style_name(part), lang) for part in parts[1:] if part in ROUNDED or part not in of_other[1:]]
+    own = [part for part in parts[1:] if part in ROUNDED or part not in of_other[1:]]
     return run_label_text(" · ".join([parts[0], *own]), lang)
