@@ -66,14 +66,21 @@ def release_unused() -> None:
 def search_only_new_objects() -> Iterator[None]:
     """Meanwhile a search for cycles looks only at objects made since: those of torch and transformers, a million, take
     a quarter of a second each time. Where they are left out for good already, it stays so."""
-    if _are_left_out_for_good():
+    global _are_left_out
+    if _are_left_out or _are_left_out_for_good():
         yield
         return
+    _are_left_out = True
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
+        _are_left_out = False
+
+
+_are_left_out = False
+"""Whether a model is being loaded, and objects from before are left out."""
 
 
 @functools.cache
