@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import platformdirs
 import pytest
+import typer.main
 from filelock import FileLock
 
 from jglue_app.backends import open_backend
@@ -25,6 +26,8 @@ from jglue_app.settings import APP_NAME, Settings, load_settings
 from jglue_app.types import Backend, ModelSpec
 
 pytest.register_assert_rewrite("tests.backends.contract")
+# A process makes the commands of its command line once; here hundreds of calls do.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 # Read here once, before any test moves HOME: converted models are expensive and shared by all sessions.
 USER_CACHE = Path(platformdirs.user_cache_dir(APP_NAME))

@@ -181,11 +181,8 @@ def _aliases(item: Item) -> Mapping[str, str]:
     ]
     pairs += [(_normalized(label), label) for label in item.choices]
     label_of_word = dict(pairs)
-    return {
-        word: label
-        for word, label in label_of_word.items()
-        if all(label_of_word[w] == v for w, v in pairs if w == word)
-    }
+    shared = {word for word, label in pairs if label_of_word[word] != label}
+    return {word: label for word, label in label_of_word.items() if word not in shared}
 
 
 def _normalized(text: str) -> str:
