@@ -11,7 +11,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,7 +76,7 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
     if processor is None:
         return False
     names = rules.get_gguf_hf_weights_map(model, processor)
-    reject_left_out(path.name, header, [name for name in header.tensors if name not in names and name != FREQUENCIES])
+    reject_left_out(path.name, header, _without_place(header, names))
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     parts: list[Part] = []
     for tensor in reader.tensors:
@@ -93,6 +93,31 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
     with (folder / "model.safetensors").open("wb") as file:
         _write_weights(sorted(parts, key=lambda part: part.name), processor, names, file)
     return True
+
+
+def reject_without_place(file: str, header: Header, config: Any) -> None:
+    """Raise ModelError if a file that transformers expands as a whole holds weights without a place in the model, where
+    it does not report them when it has."""
+    if header.architecture in _reported():
+        return
+    kind = rules.TENSOR_PROCESSORS.get(header.architecture, rules.TensorProcessor)
+    names = rules.get_gguf_hf_weights_map(model_without_weights(config), kind(config=config.to_dict()))
+    reject_left_out(file, header, _without_place(header, names))
+
+
+def _reported() -> Container[str]:
+    """Architectures of which transformers reports weights without a place, as from any other checkpoint."""
+    try:
+        from transformers.integrations.gguf import GGUF_ARCHS
+    except ImportError:  # Of an earlier version.
+        return ()
+    return GGUF_ARCHS  # type: ignore[no-any-return]
+
+
+def _without_place(header: Header, names: Mapping[str, str]) -> list[str]:
+    """Tensors without a name in transformers. Those of experts have no `.weight` there."""
+    found = (name for name in header.tensors if name != FREQUENCIES)
+    return [name for name in found if name not in names and name.removesuffix(".weight") not in names]
 
 
 def _is_plain(model: Any) -> bool:
