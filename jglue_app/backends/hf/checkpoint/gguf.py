@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from jglue_app.backends.file_checksums import checksums, sha256
 from jglue_app.backends.free_memory import ADDRESSES, free_memory
 from jglue_app.backends.hf.checkpoint import gguf_header
+from jglue_app.backends.hf.checkpoint.gguf_kind import reject_other_kinds
 from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, reject_without_place, write_by_parts
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
@@ -95,12 +96,13 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
 
     Raises:
         ModelNotFoundError: there is no such file.
-        ModelError: the file cannot be read as a model, says what transformers does not read, or the folder cannot be
-            written.
+        ModelError: the file cannot be read as a model, is of another kind, says what transformers does not read, or
+            the folder cannot be written.
     """
     if not path.is_file():
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
     header = gguf_header.read_header(path)
+    reject_other_kinds(path.name, header)
     reject_unknown_architecture(path.name, header)
     reject_unread(path.name, header)
     reject_unknown_rule(path, header)
