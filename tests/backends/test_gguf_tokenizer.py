@@ -12,7 +12,7 @@ import gguf
 import pytest
 import sentencepiece
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2Tokenizer, GPTNeoXTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from jglue_app.backends.hf.checkpoint.gguf_header import read_header
 from jglue_app.backends.hf.checkpoint.gguf_tokenizer import (
@@ -127,6 +127,23 @@ def test_text_is_cut_by_the_rule_that_the_file_names(name: str, rule: list[Any],
     tokenizer = opened(file, tmp_path / "saved")
     for text in TEXTS:
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == raw.encode(text).ids, text
+
+
+@pytest.mark.parametrize(
+    ("name", "tokenizer_class"), [("qwen2", Qwen2Tokenizer), ("olmo", GPTNeoXTokenizer), ("gpt-2", GPT2Tokenizer)]
+)
+def test_signs_are_composed_where_the_models_own_tokenizer_does(
+    name: str, tokenizer_class: Any, tmp_path: Path
+) -> None:
+    own = tokenizer_class(vocab=None).backend_tokenizer.normalizer
+    _, tokens, merges = byte_level(pre_tokenizers.ByteLevel(False))
+    file = write(tmp_path / "m.gguf", "gpt2", tokens, [NORMAL] * len(tokens), rule=name, token_merges=merges)
+    assert tokenizer_changes(file, read_header(file)) is (own is not None)
+    tokenizer = opened(file, tmp_path / "saved")
+    decomposed = "か\u3099っこう、cafe\u0301"
+    expected = own.normalize_str(decomposed) if own else decomposed
+    assert (expected != decomposed) is (name != "gpt-2")
+    assert tokenizer.decode(tokenizer(decomposed, add_special_tokens=False)["input_ids"]) == expected
 
 
 def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:

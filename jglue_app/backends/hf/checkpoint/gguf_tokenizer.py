@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import Regex, decoders, pre_tokenizers
+from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 
 from jglue_app.backends.hf.checkpoint.gguf_header import Header, number_list, text_list
 from jglue_app.errors import ModelError
@@ -50,6 +50,9 @@ RULES: Mapping[str, str] = {
 """Name of a rule in GGUF files → the pattern by which text is cut."""
 _WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken")
 """Rules with which a word that is a token is not merged from parts, and BOS is added unless the file says otherwise."""
+_COMPOSED = ("qwen2", "qwen35", "command-r", "olmo", "mpt")
+"""Rules of vocabularies for texts whose signs are composed (Unicode's NFC): those of Qwen, Command R and GPT-NeoX. No
+setting of the file tells it."""
 _AS_BEFORE = (_GPT2, _QWEN2, _QWEN35, _GPT4O)
 """Rules by which earlier versions, too, have made the tokenizer."""
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
@@ -80,7 +83,8 @@ def reject_unknown_rule(path: Path, header: Header) -> None:
 def tokenizer_changes(path: Path, header: Header) -> bool:
     """Whether the tokenizer is another than earlier versions have made of such a file."""
     if _is_byte_level(header):
-        return RULES[header.text("tokenizer.ggml.pre")] not in _AS_BEFORE
+        name = header.text("tokenizer.ggml.pre")
+        return RULES[name] not in _AS_BEFORE or name in _COMPOSED
     return _has_no_prefix(header) or _is_unigram(path, header)
 
 
@@ -103,6 +107,7 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
         return
     name = header.text("tokenizer.ggml.pre")
     tokens, types = text_list(path, header, _TOKENS), [int(t) for t in number_list(path, header, _TYPES)]
+    raw.normalizer = normalizers.NFC() if name in _COMPOSED else None
     raw.pre_tokenizer = _pre_tokenizer(RULES[name])
     raw.model.ignore_merges = name in _WHOLE_WORDS
     if header.settings.get("tokenizer.ggml.add_bos_token") is None and name in _WHOLE_WORDS:
