@@ -179,6 +179,24 @@ def test_a_converted_model_has_the_logits_of_its_original(architecture: str, tmp
 
 
 @pytest.mark.parametrize(
+    ("architecture", "settings", "said"),
+    [
+        ("falcon", {"feed_forward_length": 96}, r"blk\.0\.ffn_up\.weight: 128×32 in the file, 96×32 by"),
+        pytest.param(
+            "gpt2", {"context_length": 32}, r"wpe\.weight: 64×32 in the file, 32×32 by", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_weights_of_other_sizes_than_the_settings_say_are_refused(
+    architecture: str, settings: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    name, own, keys, stored = ORIGINALS[architecture]
+    file = write_model(tmp_path / "m.gguf", architecture, random_model(name, own), KEYS | keys | settings, stored)
+    with pytest.raises(ModelError, match=rf"The weights of m\.gguf do not have the sizes.*{said} the settings"):
+        convert_once(file, tmp_path, lambda _: None)
+
+
+@pytest.mark.parametrize(
     ("architecture", "config", "settings", "expected"),
     [
         ("qwen3", Qwen3Config, {KV: 2, "attention.key_length": 16}, {"head_dim": 16, "num_key_value_heads": 2}),

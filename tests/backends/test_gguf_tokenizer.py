@@ -152,6 +152,10 @@ def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:
         write(file, "gpt2", tokens, types, rule=name)
         with pytest.raises(ModelError, match=rf"tokenizer\.ggml\.pre: {name}\): other tokens would be scored"):
             reject_unknown_rule(file, read_header(file))
+    for kind in ("t5", "rwkv", "plamo2"):
+        write(file, kind, tokens, types, token_scores=[-1.5, -2.5, -3.5])
+        with pytest.raises(ModelError, match=rf"tokenizer\.ggml\.model: {kind}\): other tokens would be scored"):
+            reject_unknown_rule(file, read_header(file))
     write(file, "llama", tokens, types, token_scores=[-1000.0] * 3)
     with pytest.raises(ModelError, match=r"gives all of its tokens one score and has no merges"):
         reject_unknown_rule(file, read_header(file))

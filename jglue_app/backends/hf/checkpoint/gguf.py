@@ -30,6 +30,7 @@ from jglue_app.backends.hf.checkpoint.gguf_settings import reject_unknown_archit
 from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule, tokenizer_changes
 from jglue_app.backends.hf.checkpoint.gguf_unread import (
     needs_correction,
+    other_sizes,
     put_right,
     reject_left_out,
     reject_other_settings,
@@ -219,7 +220,11 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
                 require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
                 reject_without_place(path.name, header, config)
                 model, report = AutoModelForCausalLM.from_pretrained(
-                    **source, config=config, dtype=torch.float32, output_loading_info=True
+                    **source,
+                    config=config,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # These are rejected below.
                 )
     except (OSError, MemoryError, JglueAppError):
         raise
@@ -232,6 +237,8 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
             reason=first_line(e),
         ) from e
     if model is not None:
+        for name, stored, expected in sorted(report["mismatched_keys"]):
+            raise other_sizes(path.name, name, stored, expected)
         reject_missing_weights(path.name, report)
         reject_left_out(path.name, header, sorted(report["unexpected_keys"]))
         # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from jglue_app.backends.hf.checkpoint.gguf_header import Header
 from jglue_app.backends.hf.checkpoint.gguf_reader import FastGGUFReader
-from jglue_app.backends.hf.checkpoint.gguf_unread import FREQUENCIES, reject_left_out
+from jglue_app.backends.hf.checkpoint.gguf_unread import FREQUENCIES, other_sizes, reject_left_out
 
 BLOCK_ELEMENTS = 2**22
 """Numbers that are expanded at a time, where a tensor can be expanded by rows: 16 MiB of float32."""
@@ -66,7 +66,7 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
         False if it cannot; nothing has been written then.
 
     Raises:
-        ModelError: it holds weights that have no place in the model.
+        ModelError: it holds weights that have no place in the model, or other sizes.
     """
     model = model_without_weights(config)
     if not _is_plain(model):
@@ -84,8 +84,8 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
         if name is None:
             continue
         shape = tuple(int(size) for size in reversed(tensor.shape))
-        if shapes.get(name) != shape:
-            return False
+        if shapes[name] != shape:
+            raise other_sizes(path.name, tensor.name, shape, shapes[name])
         parts.append(Part(name, shape, tensor))
     if not _is_complete(model, {part.name for part in parts}):
         return False

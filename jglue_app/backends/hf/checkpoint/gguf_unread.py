@@ -87,6 +87,25 @@ def reject_left_out(file: str, header: Header, names: Sequence[str]) -> None:
         )
 
 
+def other_sizes(file: str, name: str, stored: Sequence[int], expected: Sequence[int]) -> ModelError:
+    """The error of a weight that has other sizes than the settings of its file say.
+
+    Args:
+        file: its name.
+        name: of the weight.
+        stored: its sizes.
+        expected: those by the settings.
+    """
+    return ModelError(
+        "The weights of {file} do not have the sizes that its settings say ({name}: {stored} in the file, {expected} "
+        "by the settings). Fetch it again, or use a safetensors repository of this model.",
+        file=file,
+        name=name,
+        stored="×".join(map(str, stored)),
+        expected="×".join(map(str, expected)),
+    )
+
+
 def reject_other_settings(file: str, header: Header, config: Any) -> None:
     """Reject a file that says something else of positions, windows or caps than the configuration that transformers
     has made of it.
