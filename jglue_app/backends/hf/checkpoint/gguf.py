@@ -23,14 +23,18 @@ from jglue_app.backends.file_checksums import checksums, sha256
 from jglue_app.backends.free_memory import ADDRESSES, free_memory
 from jglue_app.backends.hf.checkpoint import gguf_header
 from jglue_app.backends.hf.checkpoint.gguf_kind import reject_other_kinds
-from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, reject_without_place, write_by_parts
+from jglue_app.backends.hf.checkpoint.gguf_parts import (
+    float32_bytes,
+    reject_other_sizes,
+    reject_without_place,
+    write_by_parts,
+)
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
 from jglue_app.backends.hf.checkpoint.gguf_settings import reject_unknown_architecture, take_settings
 from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule, tokenizer_changes
 from jglue_app.backends.hf.checkpoint.gguf_unread import (
     needs_correction,
-    other_sizes,
     put_right,
     reject_left_out,
     reject_other_settings,
@@ -237,8 +241,7 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
             reason=first_line(e),
         ) from e
     if model is not None:
-        for name, stored, expected in sorted(report["mismatched_keys"]):
-            raise other_sizes(path.name, name, stored, expected)
+        reject_other_sizes(path.name, model, config, report)
         reject_missing_weights(path.name, report)
         reject_left_out(path.name, header, sorted(report["unexpected_keys"]))
         # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -103,6 +103,24 @@ def reject_without_place(file: str, header: Header, config: Any) -> None:
     kind = rules.TENSOR_PROCESSORS.get(header.architecture, rules.TensorProcessor)
     names = rules.get_gguf_hf_weights_map(model_without_weights(config), kind(config=config.to_dict()))
     reject_left_out(file, header, _without_place(header, names))
+
+
+def reject_other_sizes(file: str, model: Any, config: Any, report: Mapping[str, Collection[Any]]) -> None:
+    """Raise ModelError if a weight has other sizes than the settings say; some versions of transformers put it into the
+    model all the same.
+
+    Args:
+        file: its name.
+        model: as transformers has loaded it.
+        config: of which it should be.
+        report: of `from_pretrained` with `output_loading_info`.
+    """
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise other_sizes(file, name, stored, expected)
+    sizes = {name: weight.shape for name, weight in model_without_weights(config).named_parameters()}
+    for name, weight in model.named_parameters():
+        if weight.shape != sizes.get(name, weight.shape):
+            raise other_sizes(file, name, weight.shape, sizes[name])
 
 
 def _reported() -> Container[str]:
