@@ -87,10 +87,11 @@ def test_a_sentencepiece_vocabulary_gives_the_ids_of_sentencepiece(kind: str, pr
         for i in ids
     ]
     tokens, scores = [pieces.id_to_piece(i) for i in ids], [pieces.get_score(i) for i in ids]
-    file = write(
-        tmp_path / "m.gguf", "llama", tokens, kinds, token_scores=scores, unk_token_id=0, add_space_prefix=prefix
-    )
+    more: dict[str, Any] = {"token_scores": scores, "unk_token_id": 0, "add_space_prefix": prefix}
+    file = write(tmp_path / "said.gguf", "llama", tokens, kinds, add_bos_token=True, **more)
     assert tokenizer_changes(file, read_header(file)) is (kind == "unigram" or not prefix)
+    file = write(tmp_path / "m.gguf", "llama", tokens, kinds, **more)
+    assert tokenizer_changes(file, read_header(file))
     tokenizer = opened(file, tmp_path / "saved")
     # A space at the beginning of a text is not doubled.
     texts = [text for text in TEXTS if not prefix or not text.startswith(" ")]

@@ -92,7 +92,7 @@ def tokenizer_changes(path: Path, header: Header) -> bool:
     if _is_byte_level(header):
         name = header.text(_RULE)
         return RULES[name] not in _AS_BEFORE or name in _COMPOSED
-    return _has_no_prefix(header) or _is_unigram(path, header)
+    return _has_no_prefix(header) or _adds_bos_unsaid(header) or _is_unigram(path, header)
 
 
 def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
@@ -110,6 +110,9 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
         raw.normalizer = None  # Of some versions of transformers it puts the space there.
         raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=False)
         raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    if _adds_bos_unsaid(header):  # Not so in some versions of transformers.
+        tokenizer._add_bos_token = tokenizer.bos_token is not None
+        tokenizer.update_post_processor()
     if not _is_byte_level(header):
         return
     name = header.text(_RULE)
@@ -117,8 +120,6 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
     raw.normalizer = normalizers.NFC() if name in _COMPOSED else None
     raw.pre_tokenizer = _pre_tokenizer(RULES[name])
     raw.model.ignore_merges = name in _WHOLE_WORDS
-    if header.settings.get("tokenizer.ggml.add_bos_token") is None and name in _WHOLE_WORDS:
-        tokenizer._add_bos_token = tokenizer.bos_token is not None
     whole = {id_: tokens[id_] for id_, type_ in enumerate(types) if type_ in (_CONTROL, _USER_DEFINED)}
     if any(raw.token_to_id(text) != id_ for id_, text in whole.items()):
         tokenizer._tokenizer = _with_whole_tokens(raw, whole, types, len(tokens))
@@ -127,6 +128,12 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
 
 def _is_byte_level(header: Header) -> bool:
     return header.text(_KIND) == "gpt2"
+
+
+def _adds_bos_unsaid(header: Header) -> bool:
+    """Whether BOS is added without a word of the file: for sentencepiece vocabularies and some rules."""
+    is_usual = header.text(_KIND) == "llama" or (_is_byte_level(header) and header.text(_RULE) in _WHOLE_WORDS)
+    return is_usual and header.settings.get("tokenizer.ggml.add_bos_token") is None
 
 
 def _has_no_prefix(header: Header) -> bool:
