@@ -507,6 +507,23 @@ def test_the_chat_template_that_was_saved_with_an_adapter_is_used(place: Place, 
     assert tokenizer.render_chat(turns) == "[問い]"
 
 
+def test_a_chat_template_without_a_vocabulary_is_used_with_that_of_the_model(place: Place, tmp_path: Path) -> None:
+    folder = with_tokenizer(place, tmp_path / "lora", chat_template="【{{ messages[0]['content'] }}】")
+    (folder / "tokenizer.json").unlink()
+    turns = [{"role": "user", "content": "問い"}]
+    before = open_tokenizer(ModelSpec(str(place.base)), place.settings)
+    tokenizer = open_tokenizer(place.spec(folder), place.settings)
+    assert tokenizer.render_chat(turns) == "【問い】"
+    (folder / "chat_template.jinja").write_text("〈{{ messages[0]['content'] }}〉", "utf-8")
+    tokenizer = open_tokenizer(place.spec(folder), place.settings)
+    assert tokenizer.render_chat(turns) == "〈問い〉"
+    assert tokenizer.encode_text("問い") == before.encode_text("問い")
+    assert not before.info.has_chat_template
+    edit(folder / "tokenizer_config.json", eos_token="<|im_end|>")
+    with pytest.raises(ModelError, match=r"was saved with the end token '<\|im_end\|>', which is not that of"):
+        open_tokenizer(place.spec(folder), place.settings)
+
+
 def test_a_tokenizer_with_other_ids_is_refused(place: Place, tmp_path: Path) -> None:
     folder = with_tokenizer(place, tmp_path / "lora")
     table = json.loads((folder / "tokenizer.json").read_text("utf-8"))

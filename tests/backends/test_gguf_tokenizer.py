@@ -12,7 +12,7 @@ import gguf
 import pytest
 import sentencepiece
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2Tokenizer, GPTNeoXTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from jglue_app.backends.hf.checkpoint.gguf_header import read_header
 from jglue_app.backends.hf.checkpoint.gguf_tokenizer import (
@@ -87,10 +87,11 @@ def test_a_sentencepiece_vocabulary_gives_the_ids_of_sentencepiece(kind: str, pr
         for i in ids
     ]
     tokens, scores = [pieces.id_to_piece(i) for i in ids], [pieces.get_score(i) for i in ids]
-    file = write(
-        tmp_path / "m.gguf", "llama", tokens, kinds, token_scores=scores, unk_token_id=0, add_space_prefix=prefix
-    )
+    more: dict[str, Any] = {"token_scores": scores, "unk_token_id": 0, "add_space_prefix": prefix}
+    file = write(tmp_path / "said.gguf", "llama", tokens, kinds, add_bos_token=True, **more)
     assert tokenizer_changes(file, read_header(file)) is (kind == "unigram" or not prefix)
+    file = write(tmp_path / "m.gguf", "llama", tokens, kinds, **more)
+    assert tokenizer_changes(file, read_header(file))
     tokenizer = opened(file, tmp_path / "saved")
     # A space at the beginning of a text is not doubled.
     texts = [text for text in TEXTS if not prefix or not text.startswith(" ")]
@@ -129,11 +130,32 @@ def test_text_is_cut_by_the_rule_that_the_file_names(name: str, rule: list[Any],
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == raw.encode(text).ids, text
 
 
+@pytest.mark.parametrize(
+    ("name", "tokenizer_class"), [("qwen2", Qwen2Tokenizer), ("olmo", GPTNeoXTokenizer), ("gpt-2", GPT2Tokenizer)]
+)
+def test_signs_are_composed_where_the_models_own_tokenizer_does(
+    name: str, tokenizer_class: Any, tmp_path: Path
+) -> None:
+    own = tokenizer_class(vocab=None).backend_tokenizer.normalizer
+    _, tokens, merges = byte_level(pre_tokenizers.ByteLevel(False))
+    file = write(tmp_path / "m.gguf", "gpt2", tokens, [NORMAL] * len(tokens), rule=name, token_merges=merges)
+    assert tokenizer_changes(file, read_header(file)) is (own is not None)
+    tokenizer = opened(file, tmp_path / "saved")
+    decomposed = "か\u3099っこう、cafe\u0301"
+    expected = own.normalize_str(decomposed) if own else decomposed
+    assert (expected != decomposed) is (name != "gpt-2")
+    assert tokenizer.decode(tokenizer(decomposed, add_special_tokens=False)["input_ids"]) == expected
+
+
 def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:
     tokens, types, file = ["a", "b", "c"], [NORMAL] * 3, tmp_path / "m.gguf"
     for name in ("deepseek-llm", "default", "some-new-one"):
         write(file, "gpt2", tokens, types, rule=name)
         with pytest.raises(ModelError, match=rf"tokenizer\.ggml\.pre: {name}\): other tokens would be scored"):
+            reject_unknown_rule(file, read_header(file))
+    for kind in ("t5", "rwkv", "plamo2"):
+        write(file, kind, tokens, types, token_scores=[-1.5, -2.5, -3.5])
+        with pytest.raises(ModelError, match=rf"tokenizer\.ggml\.model: {kind}\): other tokens would be scored"):
             reject_unknown_rule(file, read_header(file))
     write(file, "llama", tokens, types, token_scores=[-1000.0] * 3)
     with pytest.raises(ModelError, match=r"gives all of its tokens one score and has no merges"):

@@ -79,7 +79,7 @@ def test_frequencies_that_llama_3_1_divides_are_divided_in_the_converted_model(
     factors = (plain_frequencies(width, theta) / expected).numpy()
     file = write_gguf(source, tmp_path / "m.gguf", more=lambda writer: writer.add_tensor(FREQUENCIES, factors))
     folder = convert_once(file, tmp_path, silent)
-    assert folder.name.endswith("-v2")  # What earlier versions have made of it is not used.
+    assert folder.name.endswith("-v3")  # What earlier versions have made of it is not used.
     rotary = LlamaRotaryEmbedding(AutoConfig.from_pretrained(folder))
     assert torch.allclose(rotary.inv_freq, expected, rtol=1e-5)
     assert float(factors.max()) > 2

@@ -56,7 +56,9 @@ def test_the_numbers_of_a_gguf_header_are_read_and_its_lists_are_not(tmp_path: P
 @pytest.mark.parametrize("layers", [0, 2**31])
 def test_a_gguf_file_with_an_impossible_number_of_layers_is_not_converted(layers: int, tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
-    path.write_bytes(gguf_header(layers))
+    content = bytearray(gguf_header(layers))
+    content[8] = 1  # Tensors; with none it is a vocabulary.
+    path.write_bytes(content)
     with pytest.raises(ModelError, match=f"llama.block_count = {layers}, which is no number from 1 to 10,000"):
         convert_once(path, tmp_path / "converting", lambda _: None)
     assert not (tmp_path / "converting").exists()

@@ -22,13 +22,21 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from jglue_app.backends.file_checksums import checksums, sha256
 from jglue_app.backends.free_memory import ADDRESSES, free_memory
 from jglue_app.backends.hf.checkpoint import gguf_header
-from jglue_app.backends.hf.checkpoint.gguf_parts import float32_bytes, write_by_parts
+from jglue_app.backends.hf.checkpoint.gguf_kind import reject_other_kinds
+from jglue_app.backends.hf.checkpoint.gguf_parts import (
+    float32_bytes,
+    reject_other_sizes,
+    reject_without_place,
+    write_by_parts,
+)
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
+from jglue_app.backends.hf.checkpoint.gguf_settings import reject_unknown_architecture, take_settings
 from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule, tokenizer_changes
 from jglue_app.backends.hf.checkpoint.gguf_unread import (
     needs_correction,
     put_right,
+    reject_left_out,
     reject_other_settings,
     reject_unread,
 )
@@ -39,7 +47,7 @@ from jglue_app.errors import DeviceError, JglueAppError, ModelError, ModelNotFou
 from jglue_app.messages import Joined, Message
 from jglue_app.whole_files import put_in_place
 
-_FORMAT_VERSION, _PUT_RIGHT = "v1", "v2"
+_FORMAT_VERSION, _PUT_RIGHT = "v1", "v3"
 """Of converted folders; the second one of files that were converted otherwise by earlier versions."""
 CHECKSUMS = ".checksums"
 """File in the folder of converted weights: name of each other file → its checksum, as JSON."""
@@ -93,12 +101,14 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
 
     Raises:
         ModelNotFoundError: there is no such file.
-        ModelError: the file cannot be read as a model, says what transformers does not read, or the folder cannot be
-            written.
+        ModelError: the file cannot be read as a model, is of another kind, says what transformers does not read, or
+            the folder cannot be written.
     """
     if not path.is_file():
         raise ModelNotFoundError("There is no file {path}. Give the path of a .gguf file.", path=path)
     header = gguf_header.read_header(path)
+    reject_other_kinds(path.name, header)
+    reject_unknown_architecture(path.name, header)
     reject_unread(path.name, header)
     reject_unknown_rule(path, header)
     version = _PUT_RIGHT if needs_correction(header) or tokenizer_changes(path, header) else _FORMAT_VERSION
@@ -207,12 +217,18 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
             release_unused()
             config = AutoConfig.from_pretrained(**source)
             release_unused()
+            take_settings(path, header, config)
             reject_other_settings(path.name, header, config)
             model, report = None, {}
             if not write_by_parts(path, header, config, folder):
                 require_memory(path.name, TIMES_WHOLE * float32_bytes(config))
+                reject_without_place(path.name, header, config)
                 model, report = AutoModelForCausalLM.from_pretrained(
-                    **source, dtype=torch.float32, output_loading_info=True
+                    **source,
+                    config=config,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # These are rejected below.
                 )
     except (OSError, MemoryError, JglueAppError):
         raise
@@ -225,7 +241,9 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
             reason=first_line(e),
         ) from e
     if model is not None:
+        reject_other_sizes(path.name, model, config, report)
         reject_missing_weights(path.name, report)
+        reject_left_out(path.name, header, sorted(report["unexpected_keys"]))
         # The weights are plain float32 now; left in place, the GGUF marker would forbid saving them.
         model.config.__dict__.pop("quantization_config", None)
         model.hf_quantizer = None

@@ -47,6 +47,8 @@ class Header:
     """Those that are lists: the type of their entries, how many there are, and where they begin in the file."""
     tensors: dict[str, tuple[tuple[int, ...], int, int]] = field(default_factory=dict)
     """Name → its sizes, its type, and where it begins in the file."""
+    tensor_count: int | None = None
+    """How many tensors there should be; None if that cannot be read."""
 
     @property
     def architecture(self) -> str:
@@ -75,6 +77,7 @@ def read_header(path: Path) -> Header:
                 else:
                     header.settings[key] = value
             header.tensors = _tensors(file, tensors, header.settings)
+            header.tensor_count = tensors
     except _DAMAGED:
         pass
     return header

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 
 from jglue_app.backends.hf.checkpoint.gguf_header import Header
 from jglue_app.backends.hf.checkpoint.gguf_reader import FastGGUFReader
-from jglue_app.backends.hf.checkpoint.gguf_unread import FREQUENCIES, reject_left_out
+from jglue_app.backends.hf.checkpoint.gguf_unread import FREQUENCIES, other_sizes, reject_left_out
 
 BLOCK_ELEMENTS = 2**22
 """Numbers that are expanded at a time, where a tensor can be expanded by rows: 16 MiB of float32."""
@@ -66,7 +66,7 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
         False if it cannot; nothing has been written then.
 
     Raises:
-        ModelError: it holds weights that have no place in the model.
+        ModelError: it holds weights that have no place in the model, or other sizes.
     """
     model = model_without_weights(config)
     if not _is_plain(model):
@@ -76,7 +76,7 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
     if processor is None:
         return False
     names = rules.get_gguf_hf_weights_map(model, processor)
-    reject_left_out(path.name, header, [name for name in header.tensors if name not in names and name != FREQUENCIES])
+    reject_left_out(path.name, header, _without_place(header, names))
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     parts: list[Part] = []
     for tensor in reader.tensors:
@@ -84,8 +84,8 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
         if name is None:
             continue
         shape = tuple(int(size) for size in reversed(tensor.shape))
-        if shapes.get(name) != shape:
-            return False
+        if shapes[name] != shape:
+            raise other_sizes(path.name, tensor.name, shape, shapes[name])
         parts.append(Part(name, shape, tensor))
     if not _is_complete(model, {part.name for part in parts}):
         return False
@@ -93,6 +93,49 @@ def write_by_parts(path: Path, header: Header, config: Any, folder: Path) -> boo
     with (folder / "model.safetensors").open("wb") as file:
         _write_weights(sorted(parts, key=lambda part: part.name), processor, names, file)
     return True
+
+
+def reject_without_place(file: str, header: Header, config: Any) -> None:
+    """Raise ModelError if a file that transformers expands as a whole holds weights without a place in the model, where
+    it does not report them when it has."""
+    if header.architecture in _reported():
+        return
+    kind = rules.TENSOR_PROCESSORS.get(header.architecture, rules.TensorProcessor)
+    names = rules.get_gguf_hf_weights_map(model_without_weights(config), kind(config=config.to_dict()))
+    reject_left_out(file, header, _without_place(header, names))
+
+
+def reject_other_sizes(file: str, model: Any, config: Any, report: Mapping[str, Collection[Any]]) -> None:
+    """Raise ModelError if a weight has other sizes than the settings say; some versions of transformers put it into the
+    model all the same.
+
+    Args:
+        file: its name.
+        model: as transformers has loaded it.
+        config: of which it should be.
+        report: of `from_pretrained` with `output_loading_info`.
+    """
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise other_sizes(file, name, stored, expected)
+    sizes = {name: weight.shape for name, weight in model_without_weights(config).named_parameters()}
+    for name, weight in model.named_parameters():
+        if weight.shape != sizes.get(name, weight.shape):
+            raise other_sizes(file, name, weight.shape, sizes[name])
+
+
+def _reported() -> Container[str]:
+    """Architectures of which transformers reports weights without a place, as from any other checkpoint."""
+    try:
+        from transformers.integrations.gguf import GGUF_ARCHS
+    except ImportError:  # Of an earlier version.
+        return ()
+    return GGUF_ARCHS  # type: ignore[no-any-return]
+
+
+def _without_place(header: Header, names: Mapping[str, str]) -> list[str]:
+    """Tensors without a name in transformers. Those of experts have no `.weight` there."""
+    found = (name for name in header.tensors if name != FREQUENCIES)
+    return [name for name in found if name not in names and name.removesuffix(".weight") not in names]
 
 
 def _is_plain(model: Any) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import Regex, decoders, pre_tokenizers
+from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 
 from jglue_app.backends.hf.checkpoint.gguf_header import Header, number_list, text_list
 from jglue_app.errors import ModelError
@@ -50,12 +50,16 @@ RULES: Mapping[str, str] = {
 """Name of a rule in GGUF files → the pattern by which text is cut."""
 _WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken")
 """Rules with which a word that is a token is not merged from parts, and BOS is added unless the file says otherwise."""
+_COMPOSED = ("qwen2", "qwen35", "stablelm2", "command-r", "olmo", "mpt")
+"""Rules of vocabularies for texts whose signs are composed (Unicode's NFC): those of Qwen, StableLM 2, Command R and
+GPT-NeoX. No setting of the file tells it."""
 _AS_BEFORE = (_GPT2, _QWEN2, _QWEN35, _GPT4O)
 """Rules by which earlier versions, too, have made the tokenizer."""
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
 """Types of tokens; the second and the third stand whole in a text."""
 _TOKENS, _TYPES, _SCORES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"
 _MERGES = "tokenizer.ggml.merges"
+_KIND, _RULE = "tokenizer.ggml.model", "tokenizer.ggml.pre"
 
 
 def reject_unknown_rule(path: Path, header: Header) -> None:
@@ -67,21 +71,28 @@ def reject_unknown_rule(path: Path, header: Header) -> None:
             "divided: other tokens would be scored. Use a safetensors repository of this model.",
             file=path.name,
         )
-    if header.text("tokenizer.ggml.model") != "gpt2" or (rule := header.text("tokenizer.ggml.pre")) in RULES:
+    setting = _KIND
+    if (kind := header.text(_KIND)) in ("", "llama"):  # A file without one cannot be read, which is reported then.
         return
+    if kind == "gpt2":
+        setting, kind = _RULE, header.text(_RULE)
+        if kind in RULES:
+            return
     raise ModelError(
-        "{file} does not say by a rule that is known here how text is cut before it is looked up (tokenizer.ggml.pre: "
-        "{rule}): other tokens would be scored. Use a safetensors repository of this model.",
+        "{file} does not say by a rule that is known here how text is cut before it is looked up ({setting}: {rule}): "
+        "other tokens would be scored. Use a safetensors repository of this model.",
         file=path.name,
-        rule=rule or Message("none"),
+        setting=setting,
+        rule=kind or Message("none"),
     )
 
 
 def tokenizer_changes(path: Path, header: Header) -> bool:
     """Whether the tokenizer is another than earlier versions have made of such a file."""
     if _is_byte_level(header):
-        return RULES[header.text("tokenizer.ggml.pre")] not in _AS_BEFORE
-    return _has_no_prefix(header) or _is_unigram(path, header)
+        name = header.text(_RULE)
+        return RULES[name] not in _AS_BEFORE or name in _COMPOSED
+    return _has_no_prefix(header) or _adds_bos_unsaid(header) or _is_unigram(path, header)
 
 
 def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
@@ -99,14 +110,16 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
         raw.normalizer = None  # Of some versions of transformers it puts the space there.
         raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=False)
         raw.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    if _adds_bos_unsaid(header):  # Not so in some versions of transformers.
+        tokenizer._add_bos_token = tokenizer.bos_token is not None
+        tokenizer.update_post_processor()
     if not _is_byte_level(header):
         return
-    name = header.text("tokenizer.ggml.pre")
+    name = header.text(_RULE)
     tokens, types = text_list(path, header, _TOKENS), [int(t) for t in number_list(path, header, _TYPES)]
+    raw.normalizer = normalizers.NFC() if name in _COMPOSED else None
     raw.pre_tokenizer = _pre_tokenizer(RULES[name])
     raw.model.ignore_merges = name in _WHOLE_WORDS
-    if header.settings.get("tokenizer.ggml.add_bos_token") is None and name in _WHOLE_WORDS:
-        tokenizer._add_bos_token = tokenizer.bos_token is not None
     whole = {id_: tokens[id_] for id_, type_ in enumerate(types) if type_ in (_CONTROL, _USER_DEFINED)}
     if any(raw.token_to_id(text) != id_ for id_, text in whole.items()):
         tokenizer._tokenizer = _with_whole_tokens(raw, whole, types, len(tokens))
@@ -114,13 +127,19 @@ def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
 
 
 def _is_byte_level(header: Header) -> bool:
-    return header.text("tokenizer.ggml.model") == "gpt2"
+    return header.text(_KIND) == "gpt2"
+
+
+def _adds_bos_unsaid(header: Header) -> bool:
+    """Whether BOS is added without a word of the file: for sentencepiece vocabularies and some rules."""
+    is_usual = header.text(_KIND) == "llama" or (_is_byte_level(header) and header.text(_RULE) in _WHOLE_WORDS)
+    return is_usual and header.settings.get("tokenizer.ggml.add_bos_token") is None
 
 
 def _has_no_prefix(header: Header) -> bool:
     """Whether a sentencepiece vocabulary is for texts without a space before them; that of Gemma always is."""
     flag = header.settings.get("tokenizer.ggml.add_space_prefix")
-    is_sentencepiece = header.text("tokenizer.ggml.model") == "llama"
+    is_sentencepiece = header.text(_KIND) == "llama"
     return is_sentencepiece and flag is False and not header.architecture.startswith("gemma")
 
 
@@ -133,7 +152,7 @@ def _is_unigram(path: Path, header: Header) -> bool:
 def _scores(path: Path, header: Header) -> list[float]:
     """Scores of the pieces of a sentencepiece vocabulary that are text; empty for another, and for Gemma's, whose order
     is not by scores."""
-    if header.text("tokenizer.ggml.model") != "llama" or header.architecture.startswith("gemma"):
+    if header.text(_KIND) != "llama" or header.architecture.startswith("gemma"):
         return []
     pairs = zip(number_list(path, header, _SCORES), number_list(path, header, _TYPES), strict=False)
     return [float(score) for score, type_ in pairs if type_ == _NORMAL]

@@ -29,8 +29,8 @@ _WINDOWED = "phi3"
 _SCALED_BY_WIDTH = (("gemma2", 46), ("gemma3", 62))
 """Architecture and layers of the models of 27B, whose attention is scaled by the width of all heads together, as their
 own config.json says; no setting of the file tells that, and transformers takes the scale of the smaller ones."""
-_READ_BY_TRANSFORMERS = ("gpt-oss", "qwen35", "qwen35moe", "lfm2")
-"""Architectures whose settings transformers reads in full."""
+_TAKEN_OTHERWISE = ("bloom", "falcon", "stablelm", "starcoder2")
+"""Architectures of which transformers reads some settings not at all."""
 _WITHOUT_BIAS = ("llama", "gemma", "gemma2", "gemma3")
 """Architectures that transformers builds without biases whatever the file holds."""
 _CAPS = {
@@ -45,8 +45,14 @@ _ROUNDING = 1e-4
 
 
 def needs_correction(header: Header) -> bool:
-    """Whether positions, windows, scales or end tokens have to be put right in what transformers makes of a file."""
-    if _window(header) or _is_scaled_by_width(header) or len(_end_ids(header)) > 1:
+    """Whether settings, positions, windows, scales or end tokens have to be put right in what transformers makes of a
+    file."""
+    if (
+        header.architecture in _TAKEN_OTHERWISE
+        or _window(header)
+        or _is_scaled_by_width(header)
+        or len(_end_ids(header)) > 1
+    ):
         return True
     return _scaling(header) is not None or FREQUENCIES in header.tensors
 
@@ -81,6 +87,25 @@ def reject_left_out(file: str, header: Header, names: Sequence[str]) -> None:
         )
 
 
+def other_sizes(file: str, name: str, stored: Sequence[int], expected: Sequence[int]) -> ModelError:
+    """The error of a weight that has other sizes than the settings of its file say.
+
+    Args:
+        file: its name.
+        name: of the weight.
+        stored: its sizes.
+        expected: those by the settings.
+    """
+    return ModelError(
+        "The weights of {file} do not have the sizes that its settings say ({name}: {stored} in the file, {expected} "
+        "by the settings). Fetch it again, or use a safetensors repository of this model.",
+        file=file,
+        name=name,
+        stored="×".join(map(str, stored)),
+        expected="×".join(map(str, expected)),
+    )
+
+
 def reject_other_settings(file: str, header: Header, config: Any) -> None:
     """Reject a file that says something else of positions, windows or caps than the configuration that transformers
     has made of it.
@@ -88,11 +113,9 @@ def reject_other_settings(file: str, header: Header, config: Any) -> None:
     Raises:
         ModelError: it does.
     """
-    if header.architecture in _READ_BY_TRANSFORMERS:
-        return
     for key, value, taken in _compared(header, config):
         if taken is not None and not math.isclose(value, taken, rel_tol=1e-6):
-            raise _unread(file, f"{header.architecture}.{key} = {value:g}")
+            raise unread(file, header, key, f"{value:g}")
 
 
 def put_right(path: Path, header: Header, folder: Path) -> None:
@@ -175,10 +198,7 @@ def _scaling_settings(header: Header) -> Iterator[tuple[str, Any]]:
 
 
 def _scaling(header: Header) -> tuple[str, Mapping[str, Any]] | None:
-    """Kind and parameters of the scaling of positions that the settings name; None if there is none, or transformers
-    reads it."""
-    if header.architecture in _READ_BY_TRANSFORMERS:
-        return None
+    """Kind and parameters of the scaling of positions that the settings name; None if there is none."""
     kind = header.own("rope.scaling.type")
     old, factor = header.own("rope.scale_linear"), header.own("rope.scaling.factor")
     if kind is None and old not in (None, 0.0, 1.0):
@@ -226,6 +246,11 @@ def _compared(header: Header, config: Any) -> Iterator[tuple[str, float, float |
         rope = getattr(config, "rope_parameters", None) or {}
         share = rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0
         yield "rope.dimension_count", rotary, getattr(config, "rotary_dim", None) or int(width * share)
+
+
+def unread(file: str, header: Header, key: str, value: Any) -> ModelError:
+    """The error of a setting of the architecture that would be left out."""
+    return _unread(file, f"{header.architecture}.{key} = {value}")
 
 
 def _unread(file: str, settings: Any) -> ModelError:

@@ -24,6 +24,7 @@ from jglue_app.backends.hf.checkpoint.adapters import reject_adapter
 from jglue_app.backends.hf.checkpoint.checkpoint_files import (
     read_json_object,
 )
+from jglue_app.backends.hf.checkpoint.gguf_kind import reject_part
 from jglue_app.backends.hf.checkpoint.model_folder import (
     ModelFiles,
     check_files,
@@ -126,6 +127,7 @@ def _ggufmodel_on_hub(
             file=spec.gguf_file,
             known=known,
         )
+    reject_part(spec.gguf_file)
     notify(Message("Downloading {file} ({size:.1f} GB).", file=spec.gguf_file, size=sizes[spec.gguf_file] / 1e9))
     try:
         file = Path(hf_hub_download(spec.id, spec.gguf_file, revision=spec.revision, token=settings.hub_token))
