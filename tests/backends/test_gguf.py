@@ -82,6 +82,16 @@ def test_the_second_call_converts_and_touches_nothing(tiny_gguf: Path, tmp_path:
     assert folders(tmp_path) == [folder.name]
 
 
+def test_a_conversion_of_an_earlier_version_is_made_anew_and_deleted(tiny_gguf: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()[:16]
+    names = [f"{tiny_gguf.stem}-{digest}-v1", f"{tiny_gguf.stem}-{'0' * 16}-v1"]
+    for name in names:
+        (tmp_path / "converted" / name).mkdir(parents=True)
+    folder = convert_once(tiny_gguf, tmp_path, silent)
+    assert folder.name not in names
+    assert folders(tmp_path) == sorted((names[1], folder.name)), "of another file it stays"
+
+
 def test_the_folder_is_named_by_the_content(tiny_gguf: Path, tiny_model: TinyModel, tmp_path: Path) -> None:
     other = write_gguf(tiny_model("llama", bos=False), tmp_path / "tiny.gguf")
     with other.open("ab") as file:

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ from jglue_app.backends.hf.checkpoint.gguf_parts import (
 from jglue_app.backends.hf.checkpoint.gguf_progress import conversion_progress
 from jglue_app.backends.hf.checkpoint.gguf_reader import read_once
 from jglue_app.backends.hf.checkpoint.gguf_settings import reject_unknown_architecture, take_settings
-from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule, tokenizer_changes
+from jglue_app.backends.hf.checkpoint.gguf_tokenizer import correct_tokenizer, reject_unknown_rule
 from jglue_app.backends.hf.checkpoint.gguf_unread import (
     needs_correction,
     put_right,
@@ -47,8 +48,8 @@ from jglue_app.errors import DeviceError, JglueAppError, ModelError, ModelNotFou
 from jglue_app.messages import Joined, Message
 from jglue_app.whole_files import put_in_place
 
-_FORMAT_VERSION, _PUT_RIGHT = "v1", "v3"
-"""Of converted folders; the second one of files that were converted otherwise by earlier versions."""
+_FORMAT_VERSION = "v3"
+"""Of converted folders: those of earlier versions are not used, and are deleted when their file is converted anew."""
 CHECKSUMS = ".checksums"
 """File in the folder of converted weights: name of each other file → its checksum, as JSON."""
 ENTRY_BYTES = 1_200
@@ -111,8 +112,8 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     reject_unknown_architecture(path.name, header)
     reject_unread(path.name, header)
     reject_unknown_rule(path, header)
-    version = _PUT_RIGHT if needs_correction(header) or tokenizer_changes(path, header) else _FORMAT_VERSION
-    folder = cache_dir / "converted" / f"{path.stem}-{sha256(path, cache_dir)[:16]}-{version}"
+    name = f"{path.stem}-{sha256(path, cache_dir)[:16]}-"
+    folder = cache_dir / "converted" / f"{name}{_FORMAT_VERSION}"
     if is_whole(folder, cache_dir):
         return folder
     reject_impossible_gguf(path.name, gguf_header.numbers(path))
@@ -127,6 +128,9 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                 )
                 with read_once(), conversion_progress(path.name, notify):
                     _convert_to(path, header, folder, cache_dir)
+                for earlier in folder.parent.iterdir():
+                    if re.fullmatch(re.escape(name) + r"v\d", earlier.name) and earlier != folder:
+                        shutil.rmtree(earlier, ignore_errors=True)
     except MemoryError as e:
         raise DeviceError(
             "There is not enough memory to convert {file} to safetensors. Free some memory, or convert it on another "

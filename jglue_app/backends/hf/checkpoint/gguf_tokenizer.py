@@ -53,8 +53,6 @@ _WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixt
 _COMPOSED = ("qwen2", "qwen35", "stablelm2", "command-r", "olmo", "mpt")
 """Rules of vocabularies for texts whose signs are composed (Unicode's NFC): those of Qwen, StableLM 2, Command R and
 GPT-NeoX. No setting of the file tells it."""
-_AS_BEFORE = (_GPT2, _QWEN2, _QWEN35, _GPT4O)
-"""Rules by which earlier versions, too, have made the tokenizer."""
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
 """Types of tokens; the second and the third stand whole in a text."""
 _TOKENS, _TYPES, _SCORES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"
@@ -85,14 +83,6 @@ def reject_unknown_rule(path: Path, header: Header) -> None:
         setting=setting,
         rule=kind or Message("none"),
     )
-
-
-def tokenizer_changes(path: Path, header: Header) -> bool:
-    """Whether the tokenizer is another than earlier versions have made of such a file."""
-    if _is_byte_level(header):
-        name = header.text(_RULE)
-        return RULES[name] not in _AS_BEFORE or name in _COMPOSED
-    return _has_no_prefix(header) or _adds_bos_unsaid(header) or _is_unigram(path, header)
 
 
 def correct_tokenizer(tokenizer: Any, path: Path, header: Header) -> None:
