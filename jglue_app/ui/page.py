@@ -166,11 +166,11 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
     for matrix in (results.matrix.table, results.matrix.items):
         chosen: set[Block] = {results.matrix.baseline, results.protocol}
         matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **LATEST)
-    for button, show, named in (
-        (results.compare, open_pair, {results.a, results.b, results.protocol}),
-        (full.open_items, open_run, full.name),
+    pair: set[Block] = {results.a, results.b, results.protocol}
+    for shown in (
+        results.compare.click(open_pair, pair, [selected, *compare.outputs], **PRIVATE),
+        full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE),
     ):
-        shown = button.click(show, named, [selected, *compare.outputs], **PRIVATE)
         shown.then(None, None, None, js=TO_THE_TOP)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
 
