@@ -133,6 +133,7 @@ LABELS: dict[str, str] = {
     "strip_b": "B ahead",
     "strip_undecided": "undecided",
     "strip_none": "no score",
+    "strip_none_of": "{} has no score",
     "strip_above": "above the floor",
     "strip_floor": "at the floor",
     "strip_below": "below the floor",

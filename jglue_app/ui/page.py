@@ -77,6 +77,9 @@ MAX_QUEUED = 4_096
 MAX_RUNNING = 1_000
 """Handlers that run or follow something at the same time. Those that follow hold no thread."""
 
+TO_THE_TOP = "() => globalThis.jgToTheTop?.()"
+"""A comparison that another tab has opened is looked at from its beginning, and not from where that tab was read."""
+
 
 TABS: dict[str, Callable[[AppState, T], Any]] = {
     "compare": compare.build,
@@ -163,8 +166,12 @@ def _link(selected: gr.Tabs, compare: CompareTab, lab: LabTab, full: FullTab, re
     for matrix in (results.matrix.table, results.matrix.items):
         chosen: set[Block] = {results.matrix.baseline, results.protocol}
         matrix.select(open_with_baseline, chosen, [selected, *compare.outputs], **LATEST)
-    results.compare.click(open_pair, {results.a, results.b, results.protocol}, [selected, *compare.outputs], **PRIVATE)
-    full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE)
+    pair: set[Block] = {results.a, results.b, results.protocol}
+    for shown in (
+        results.compare.click(open_pair, pair, [selected, *compare.outputs], **PRIVATE),
+        full.open_items.click(open_run, full.name, [selected, *compare.outputs], **PRIVATE),
+    ):
+        shown.then(None, None, None, js=TO_THE_TOP)
     compare.panel.items.submit(open_item, None, [selected, *lab.outputs], **PRIVATE)
 
 

@@ -13,6 +13,7 @@ from jglue_app.scoring.model_change import change_between
 from jglue_app.scoring.report import report_run
 from jglue_app.types import ModelSpec, PromptSpec, RunData
 from jglue_app.ui import views
+from jglue_app.ui.views.board import board
 from jglue_app.ui.views.first import BEFORE, OUTPUT, excerpt, first_card
 from jglue_app.ui.views.items import item_rows
 from jglue_app.ui.views.request import side_text
@@ -261,7 +262,24 @@ def test_a_correlation_that_is_undefined_has_no_mark_and_no_verdict() -> None:
     left, right = strip["lines"]
     assert (left["value"], left["marks"], left["interval"], left["spoken"]) == ("–", [], None, "A –")
     assert [mark["at"] for mark in right["marks"]] == ["100.0", "100.0"]
-    assert (strip["verdict"], strip["floor"]) == ("no score", "50.0")
+    assert (strip["verdict"], strip["floor"]) == ("A has no score", "50.0")
+    comparison = compare_runs(a, replace(a, spec=SHOTS))
+    assert [strip["verdict"] for strip in strips(comparison.a, comparison.b, comparison, "ja")] == ["スコアなし"]
+    comparison = compare_runs(b, replace(a, spec=SHOTS))
+    assert [strip["verdict"] for strip in strips(comparison.a, comparison.b, comparison, "ja")] == ["B はスコアなし"]
+    assert [line["verdict"] for line in board(comparison.a, comparison.b, comparison, "ja")["rows"]] == [
+        "B はスコアなし"
+    ] * 2
+
+
+def test_a_strip_names_its_metric_and_shows_it_where_it_is_no_accuracy() -> None:
+    seen = Seen(card(with_ranking(15, 60), replace(good(n=60), spec=SHOTS)))
+    assert seen.of("jg-strip")[0]["title"] == "JNLI: 正解率"
+    assert "正解率 · 60 問" not in seen.line
+    a = sts({1.0: "1", 2.0: "2", 3.0: "3"})
+    similar = Seen(card(a, replace(a, spec=SHOTS)))
+    assert similar.of("jg-strip")[0]["title"] == "JSTS: ピアソン相関"
+    assert "ピアソン相関 · 3 問" in similar.line
 
 
 def test_a_strip_is_a_button_where_there_is_a_list_and_speaks_its_numbers() -> None:

@@ -112,6 +112,22 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     )
     assert probed == environment.get_template("probe.html").render(GIVEN)
 
+    # Its header is whole: nothing of it is above the page, and nothing of it lies over what follows.
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        tops, end, card = page.evaluate(
+            """() => {
+              const seen = (places) => [...document.querySelectorAll(places)].filter((one) => one.checkVisibility())
+                .map((one) => one.getBoundingClientRect());
+              const head = seen("header.jg-head, header.jg-head *");
+              return [head.map((one) => one.top + scrollY), Math.max(...head.map((one) => one.bottom)),
+                seen("main > *")[0].top];
+            }"""
+        )
+        assert min(tops) >= 0, width
+        assert end <= card, width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
     themes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
     for theme in themes:
         page.emulate_media(color_scheme=theme)

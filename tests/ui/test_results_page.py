@@ -82,7 +82,10 @@ def test_the_pictures_draw_the_picked_runs_with_their_intervals(results: Page) -
     assert bar.locator(".jg-whisker").count() == 1
 
 
-def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
+def test_any_two_runs_go_into_compare_without_a_model(results: Page, server: str) -> None:
+    # The address is that of the pair, however Results was reached: here by its own.
+    results.goto(f"{server}/?tab=results")
+    results.wait_for_selector("#leaderboard .jg-ranking", state="visible")
     for side, label in (("a", BASE_0), ("b", "SmolLM2-135M-Instruct.Q4_1.gguf · chat · 日本語ラベル · 例題 3 個")):
         row = results.locator("#leaderboard tr[data-run]", has_text=label).filter(has_text="付属").first
         row.locator(f".jg-pick[data-side={side}]").click()
@@ -93,6 +96,8 @@ def test_any_two_runs_go_into_compare_without_a_model(results: Page) -> None:
         )
     results.click("#open-pair")
     results.wait_for_selector("#first .jg-key-name", state="visible")
+    results.wait_for_function("location.search.startsWith('?run_a=shipped:') && location.search.includes('&run_b=')")
+    results.wait_for_function("scrollY === 0")
     said(results, "SmolLM2-135M-Instruct", "first")
     full_name = results.locator("#first .jg-key-name").first.get_attribute("title")
     assert full_name == "gemma-3-270m · plain · 日本語ラベル · 例題なし"

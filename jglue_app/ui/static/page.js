@@ -67,6 +67,7 @@
   // Browsers refuse an address bar that changes with every key that is pressed.
   const writeSoon = () => { due ||= setTimeout(write, 150); };
 
+  const openedElsewhere = tab !== FIRST;
   const VIEW = ["protocol", "subset", "filter", "search", "item"];
   const identity = (query) => JSON.stringify([...query].filter(([name]) => !VIEW.includes(name)).sort());
   let comparison = null;
@@ -85,14 +86,15 @@
       if (changed) writeSoon();
     },
     // A comparison is shown: a query with all parameters of the Compare tab. What a page is opened with stays, if it is
-    // of this comparison; while a run goes on, the same comparison is shown again and again.
+    // of this comparison; while a run goes on, the same comparison is shown again and again. A page that is opened with
+    // another tab may have a comparison chosen there as its first.
     show(query) {
       if (query === comparison) return;
       const first = comparison === null, old = parametersOf(FIRST), now = new URLSearchParams(query);
       comparison = query;
       if (first && identity(old) === identity(now)) return;
       shown.set(FIRST, now);
-      if (!first) write();
+      if (!first || openedElsewhere) write();
     },
     // The whole address of something else, such as of one item.
     link(values) {
@@ -159,6 +161,10 @@
       || node.closest?.(".toast-body")))) said();
   }).observe(document.body, { childList: true, subtree: true });
 
+  globalThis.jgToTheTop = () => {
+    // Gradio draws the tab after the event that opens it.
+    requestAnimationFrame(() => requestAnimationFrame(() => scrollTo({ top: 0, behavior: "instant" })));
+  };
   // A result that a button has asked for: its heading comes into view and gets the focus, unless the visitor has gone on
   // to something else in the meantime.
   globalThis.jgBringIntoView = (button, place) => {

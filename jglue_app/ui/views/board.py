@@ -120,7 +120,8 @@ def _line(
         "paired": len(reports) > 1,
         "difference": number(difference.value, sign=True) if difference else "–",
         "interval": interval(difference, sign=True),
-        "verdict": word("verdict_same" if _is_same(difference) else f"verdict_{verdict}", lang),
+        "verdict": _without_value(main, lang)
+        or word("verdict_same" if _is_same(difference) else f"verdict_{verdict}", lang),
         "verdict_class": f"jg-verdict-{verdict}",
         "floor": number(main.floor),
         "test": _test(main, lang),
@@ -128,6 +129,12 @@ def _line(
             {"side": side.upper(), "text": _detail(by_reading, side, report, lang)} for side, report in sides if report
         ],
     }
+
+
+def _without_value(row: ScoreRow, lang: str) -> str:
+    """Which side has no score where the other has one; empty where none or both lack it."""
+    lacking = [side for side, e in (("A", row.a), ("B", row.b)) if e is None or e.value is None]
+    return word("strip_none_of", lang).format(*lacking) if len(lacking) == 1 else ""
 
 
 def _is_same(difference: Estimate | None) -> bool:

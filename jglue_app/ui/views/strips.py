@@ -11,6 +11,7 @@ from jglue_app.scoring.standing import standings
 from jglue_app.scoring.types import Comparison, Estimate, Report, TaskReport
 from jglue_app.tasks import TASKS
 from jglue_app.ui.views import shared_source, source_text
+from jglue_app.ui.views.metrics import metric_name
 
 READINGS = ("choose", "lenient", "strict")
 """In the order in which they are drawn: the strict one is on top."""
@@ -37,7 +38,8 @@ def strips(a: Report, b: Report | None, comparison: Comparison | None, lang: str
                 "task": name,
                 "title": TASKS[name].title,
                 "source": source_text([task.source for task in tasks.values()], lang) if several else "",
-                "metric": metric,
+                "metric": metric_name(metric, lang),
+                "says_metric": metric != "accuracy",
                 "n": _counts({side: task.n for side, task in tasks.items()}, lang),
                 "lines": lines,
                 "floor": "" if floor is None else place(floor, metric),
@@ -97,11 +99,27 @@ def _interval(estimate: Estimate | None, metric: str) -> dict[str, str] | None:
 
 
 def _verdict_text(name: str, verdict: str, a: Report, b: Report | None, lang: str) -> str:
-    """The verdict in words; that the side that is ahead is no better than its floor belongs to it."""
+    """The verdict in words; that the side that is ahead is no better than its floor belongs to it, and which side has
+    no score where the other has one."""
+    if verdict == "none" and b is not None:
+        lacking = without_score(name, a, b)
+        if not lacking:
+            return word("verdict_none", lang)
+        if len(lacking) == 1:
+            return word("strip_none_of", lang).format(*lacking)
     text = word(f"strip_{verdict}", lang)
     ahead = {"a": a, "b": b}.get(verdict)
     stands = "above" if ahead is None else _over_floor(name, ahead)
     return text if stands == "above" else word("strip_ahead_but", lang).format(text, word(f"strip_{stands}", lang))
+
+
+def without_score(name: str, a: Report, b: Report) -> list[str]:
+    """The sides that have no score of a subset: what a comparison lacks."""
+    return [
+        side
+        for side, report in (("A", a), ("B", b))
+        if name not in report.tasks or main_metric(report.tasks[name], report.protocol).value is None
+    ]
 
 
 def _over_floor(name: str, report: Report) -> str:
