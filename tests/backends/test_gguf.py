@@ -95,6 +95,16 @@ def test_a_conversion_of_an_earlier_version_is_made_anew_and_deleted(tiny_gguf: 
     assert folders(tmp_path) == sorted((*names[1:], folder.name)), "only that of an earlier version goes"
 
 
+def test_a_header_that_transformers_alone_can_read_is_refused(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such as one of big-endian numbers: no setting of it would be compared.
+    monkeypatch.setattr(gguf_header, "read_header", lambda path: gguf_header.Header())
+    with pytest.raises(ModelError, match=r"cannot be read as a GGUF model \(its header cannot be read to its end\)"):
+        convert_once(tiny_gguf, tmp_path, silent)
+    assert folders(tmp_path) == []
+
+
 def test_the_folder_is_named_by_the_content(tiny_gguf: Path, tiny_model: TinyModel, tmp_path: Path) -> None:
     other = write_gguf(tiny_model("llama", bos=False), tmp_path / "tiny.gguf")
     with other.open("ab") as file:

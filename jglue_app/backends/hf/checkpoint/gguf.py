@@ -188,8 +188,8 @@ def file_type(path: Path) -> str:
 
 
 def is_whole(folder: Path, cache_dir: Path) -> bool:
-    """Whether a model was converted and its files are as they were written. Those of older versions have no list of
-    checksums, and count as whole."""
+    """Whether a model was converted and its files are as they were written. One without a list of checksums,
+    such as a copy without hidden files, counts as whole."""
     if not folder.is_dir():
         return False
     listed = json_object(folder / CHECKSUMS)
@@ -222,6 +222,8 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
             release_unused()
             config = AutoConfig.from_pretrained(**source)
             release_unused()
+            if header.tensor_count is None:  # Nothing would be corrected or refused by it.
+                raise ValueError("its header cannot be read to its end")
             take_settings(path, header, config)
             reject_other_settings(path.name, header, config)
             model, report = None, {}
