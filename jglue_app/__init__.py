@@ -11,6 +11,7 @@ The functions are described in `jglue_app.api`, those of the auditor in `jglue_a
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jglue_app.version import __version__
@@ -58,6 +59,8 @@ _ELSEWHERE = {"TASKS": "jglue_app.tasks"} | dict.fromkeys(("audit_score", "audit
 def __getattr__(name: str) -> Any:
     """Imports what is asked for, and numpy with it, then: processes that need one small module start sooner."""
     if name not in __all__:
+        if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
+            return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_ELSEWHERE.get(name, "jglue_app.api")), name)
     globals()[name] = value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,6 +60,15 @@ def test_the_example_in_the_documentation_runs(right: str, capsys: pytest.Captur
 def test_everything_in_all_is_there() -> None:
     assert [name for name in jglue_app.__all__ if not hasattr(jglue_app, name)] == []
     assert {"evaluate", "compare", "open_run", "TASKS"} <= set(jglue_app.__all__)
+
+
+def test_modules_are_there_without_an_import_of_their_own() -> None:
+    code = (
+        "import jglue_app, sys; assert 'numpy' not in sys.modules; jglue_app.errors.ModelError, jglue_app.api.compare"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for nothing in ("nothing", "__main__"):
+        assert not hasattr(jglue_app, nothing)
 
 
 def test_a_run_is_evaluated_stored_scored_and_opened_again(settings: Settings, poor: str) -> None:

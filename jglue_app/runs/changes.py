@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jglue_app.backends import endpoints
-from jglue_app.backends.fingerprint import COMMIT, ON_HUB, changed_files
+from jglue_app.backends.fingerprint import COMMIT, CONVERSION, ON_HUB, changed_files
 from jglue_app.backends.hf.checkpoint.stored_quantization import distributions
 from jglue_app.errors import StoreError
 from jglue_app.messages import Joined, Message
@@ -74,7 +74,8 @@ def _changed_files(plan: Plan, other: Mapping[str, Any], begun: bool) -> Iterato
                 model=model,
             )
         return
-    if before.keys() == plan.files.keys() == {COMMIT}:
+    names = changed_files(before, plan.files)
+    if names == [COMMIT] and COMMIT in before and COMMIT in plan.files:
         old, new = str(before[COMMIT])[:12], plan.files[COMMIT][:12]
         yield Message(
             "{model} is at another commit than in run {run} of the same settings ({old} then, {new} "
@@ -85,7 +86,14 @@ def _changed_files(plan: Plan, other: Mapping[str, Any], begun: bool) -> Iterato
             new=new,
         )
         return
-    names = changed_files(before, plan.files)
+    if names == list(CONVERSION):
+        yield Message(
+            "This version converts the GGUF file of {model} otherwise than the one that made run {run} of the same "
+            "settings: this is another run, and that one is kept.",
+            model=model,
+            run=run,
+        )
+        return
     more = [Message("{count} more", count=len(names) - MAX_NAMED)] if len(names) > MAX_NAMED else []
     files = Joined(", ", [*names[:MAX_NAMED], *more])
     if plan.spec.model.backend == endpoints.BACKEND:

@@ -514,6 +514,10 @@ def test_a_chat_template_without_a_vocabulary_is_used_with_that_of_the_model(pla
     before = open_tokenizer(ModelSpec(str(place.base)), place.settings)
     tokenizer = open_tokenizer(place.spec(folder), place.settings)
     assert tokenizer.render_chat(turns) == "【問い】"
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    named = [{"name": name, "template": f"{name}{{{{ messages[0]['content'] }}}}"} for name in ("tool_use", "default")]
+    edit(folder / "tokenizer_config.json", chat_template=named)
+    assert open_tokenizer(place.spec(folder), place.settings).render_chat(turns) == "default問い"
     (folder / "chat_template.jinja").write_text("〈{{ messages[0]['content'] }}〉", "utf-8")
     tokenizer = open_tokenizer(place.spec(folder), place.settings)
     assert tokenizer.render_chat(turns) == "〈問い〉"

@@ -84,12 +84,25 @@ def test_the_second_call_converts_and_touches_nothing(tiny_gguf: Path, tmp_path:
 
 def test_a_conversion_of_an_earlier_version_is_made_anew_and_deleted(tiny_gguf: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()[:16]
-    names = [f"{tiny_gguf.stem}-{digest}-v1", f"{tiny_gguf.stem}-{'0' * 16}-v1"]
+    earlier, later, of_another = (
+        f"{tiny_gguf.stem}-{end}" for end in (f"{digest}-v1", f"{digest}-v10", "0" * 16 + "-v1")
+    )
+    names = [earlier, later, of_another]
     for name in names:
         (tmp_path / "converted" / name).mkdir(parents=True)
     folder = convert_once(tiny_gguf, tmp_path, silent)
     assert folder.name not in names
-    assert folders(tmp_path) == sorted((names[1], folder.name)), "of another file it stays"
+    assert folders(tmp_path) == sorted((*names[1:], folder.name)), "only that of an earlier version goes"
+
+
+def test_a_header_that_transformers_alone_can_read_is_refused(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Such as one of big-endian numbers: no setting of it would be compared.
+    monkeypatch.setattr(gguf_header, "read_header", lambda path: gguf_header.Header())
+    with pytest.raises(ModelError, match=r"cannot be read as a GGUF model \(its header cannot be read to its end\)"):
+        convert_once(tiny_gguf, tmp_path, silent)
+    assert folders(tmp_path) == []
 
 
 def test_the_folder_is_named_by_the_content(tiny_gguf: Path, tiny_model: TinyModel, tmp_path: Path) -> None:

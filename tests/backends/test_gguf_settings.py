@@ -21,6 +21,7 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
+    MistralConfig,
     Qwen2MoeConfig,
     Qwen3Config,
     Qwen3MoeConfig,
@@ -265,6 +266,14 @@ def test_settings_that_change_nothing_are_accepted(tmp_path: Path) -> None:
     config = LlamaConfig(**before.to_dict())
     take_settings(file, read_header(file), config)
     assert json.loads(config.to_json_string()) == json.loads(before.to_json_string())
+
+
+def test_a_model_named_mistral_has_no_window_that_its_file_does_not_name(tmp_path: Path) -> None:
+    file = settings_of(tmp_path, "llama", {KV: HEADS, RMS: EPSILON})
+    config = MistralConfig(**SHARED, intermediate_size=48)
+    assert config.sliding_window
+    take_settings(file, read_header(file), config)
+    assert config.sliding_window is None
 
 
 def test_an_architecture_that_was_not_compared_is_refused(tmp_path: Path) -> None:

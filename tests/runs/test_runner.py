@@ -22,12 +22,14 @@ from typing import Any, Literal
 
 import pytest
 
+from jglue_app.backends.fingerprint import CONVERSION, ModelFingerprint
 from jglue_app.backends.pool import ModelPool
 from jglue_app.backends.scripted import ScriptedBackend
 from jglue_app.data import files
 from jglue_app.errors import ModelError, ModelNotFoundError, RunBusyError, StoreError
 from jglue_app.prompts.styles import style_names
 from jglue_app.runs import runner
+from jglue_app.runs.changes import changes_since
 from jglue_app.runs.events import Event
 from jglue_app.runs.plan import Plan, make_plan
 from jglue_app.runs.runner import run_plan, run_plans
@@ -277,6 +279,18 @@ def test_changed_files_are_another_run_and_a_notice_names_them(settings: Setting
     run(settings, again)
     assert records_file(settings, small).read_bytes().startswith(before)
     assert sorted(written(settings, again)) == sorted(wanted(again))
+
+
+def test_what_is_only_converted_otherwise_is_said_to_be(settings: Settings, tmp_path: Path) -> None:
+    model = table(tmp_path / "table.jsonl")
+    plan = planned(settings, model, limit=3)
+    run(settings, plan)
+    files = {**plan.files, **CONVERSION}
+    spec = replace(plan.spec, model=replace(plan.spec.model, files_sha256=ModelFingerprint(files).digest))
+    assert [str(notice) for notice in changes_since(replace(plan, spec=spec, files=files), settings.runs_dir)] == [
+        f"This version converts the GGUF file of {model} otherwise than the one that made run {plan.spec.spec_id} of "
+        "the same settings: this is another run, and that one is kept."
+    ]
 
 
 def test_a_change_between_planning_and_answering_is_refused(settings: Settings, tmp_path: Path) -> None:

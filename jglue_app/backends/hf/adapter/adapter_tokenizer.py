@@ -94,7 +94,9 @@ def _without_vocabulary(files: AdapterFiles, own: Any, name: str) -> Any:
             adapter=files.name,
             reason=first_line(e),
         ) from e
-    if not isinstance(template, str) or template == getattr(own, "chat_template", None):
+    if isinstance(template, list):  # Of several names, as transformers stores them.
+        template = {str(one["name"]): one["template"] for one in template}
+    if not isinstance(template, str | dict) or template == getattr(own, "chat_template", None):
         return own
     tokenizer = copy.copy(own)
     tokenizer.chat_template = template

@@ -48,7 +48,7 @@ from jglue_app.errors import DeviceError, JglueAppError, ModelError, ModelNotFou
 from jglue_app.messages import Joined, Message
 from jglue_app.whole_files import put_in_place
 
-_FORMAT_VERSION = "v3"
+_FORMAT_VERSION = 3
 """Of converted folders: those of earlier versions are not used, and are deleted when their file is converted anew."""
 CHECKSUMS = ".checksums"
 """File in the folder of converted weights: name of each other file → its checksum, as JSON."""
@@ -113,7 +113,7 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
     reject_unread(path.name, header)
     reject_unknown_rule(path, header)
     name = f"{path.stem}-{sha256(path, cache_dir)[:16]}-"
-    folder = cache_dir / "converted" / f"{name}{_FORMAT_VERSION}"
+    folder = cache_dir / "converted" / f"{name}v{_FORMAT_VERSION}"
     if is_whole(folder, cache_dir):
         return folder
     reject_impossible_gguf(path.name, gguf_header.numbers(path))
@@ -128,9 +128,10 @@ def convert_once(path: Path, cache_dir: Path, notify: Callable[[str], None]) -> 
                 )
                 with read_once(), conversion_progress(path.name, notify):
                     _convert_to(path, header, folder, cache_dir)
-                for earlier in folder.parent.iterdir():
-                    if re.fullmatch(re.escape(name) + r"v\d", earlier.name) and earlier != folder:
-                        shutil.rmtree(earlier, ignore_errors=True)
+                for other in folder.parent.iterdir():
+                    version = re.fullmatch(re.escape(name) + r"v(\d+)", other.name)
+                    if version and int(version[1]) < _FORMAT_VERSION:
+                        shutil.rmtree(other, ignore_errors=True)
     except MemoryError as e:
         raise DeviceError(
             "There is not enough memory to convert {file} to safetensors. Free some memory, or convert it on another "
@@ -187,8 +188,8 @@ def file_type(path: Path) -> str:
 
 
 def is_whole(folder: Path, cache_dir: Path) -> bool:
-    """Whether a model was converted and its files are as they were written. Those of older versions have no list of
-    checksums, and count as whole."""
+    """Whether a model was converted and its files are as they were written. One without a list of checksums,
+    such as a copy without hidden files, counts as whole."""
     if not folder.is_dir():
         return False
     listed = json_object(folder / CHECKSUMS)
@@ -221,6 +222,8 @@ def _write(path: Path, header: gguf_header.Header, folder: Path) -> None:
             release_unused()
             config = AutoConfig.from_pretrained(**source)
             release_unused()
+            if header.tensor_count is None:  # Nothing would be corrected or refused by it.
+                raise ValueError("its header cannot be read to its end")
             take_settings(path, header, config)
             reject_other_settings(path.name, header, config)
             model, report = None, {}

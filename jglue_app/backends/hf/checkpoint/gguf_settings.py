@@ -112,6 +112,9 @@ def take_settings(path: Path, header: Header, config: Any) -> None:
     """
     # Of some architectures transformers takes both to be one, though the file holds two.
     config.tie_word_embeddings = "output.weight" not in header.tensors
+    # A file named mistral gets the window of the first Mistral, whatever it says.
+    if getattr(config, "model_type", "") == "mistral" and header.own("attention.sliding_window") is None:
+        config.sliding_window = None
     default = type(config)()
     by_transformers = _BY_TRANSFORMERS.get(header.architecture, frozenset())
     for key, value in _own(header):
