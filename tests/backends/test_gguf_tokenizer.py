@@ -160,6 +160,23 @@ def test_a_rule_that_is_not_known_is_refused(tmp_path: Path) -> None:
     reject_unknown_rule(file, read_header(file))
 
 
+def test_a_sentencepiece_vocabulary_that_leaves_open_how_text_is_divided_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "m.gguf"
+    kana = [chr(code) * n for n in (1, 2) for code in range(0x3041, 0x3091)]
+    for more, scores, sentence in (
+        (["（"], [-0.5] * 40 + [-1.0] * 121, "scores of a unigram model and others those of byte-pair encoding"),
+        (["("], [-1.5] * 161, "whether full-width letters and digits become half-width"),
+        (["（"], [-1.5] * 161, None),
+        (["（"], [float(-i) for i in range(161)], None),
+    ):
+        write(file, "llama", [*kana, *more], [NORMAL] * 161, token_scores=scores, token_merges=["ぁ ぁ"])
+        if sentence is None:
+            reject_unknown_rule(file, read_header(file))
+        else:
+            with pytest.raises(ModelError, match=sentence):
+                reject_unknown_rule(file, read_header(file))
+
+
 def test_patterns_are_those_that_transformers_has_under_the_same_names() -> None:
     known = pytest.importorskip("transformers.integrations.gguf.gguf_tokenizer_mapping").GGUF_PRE_TOKENIZER_SPLITS
     shared = RULES.keys() & known.keys()

@@ -10,6 +10,7 @@ run; the pieces of unigram models are divided as sentencepiece divides them, wit
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ _WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixt
 _COMPOSED = ("qwen2", "qwen35", "stablelm2", "command-r", "olmo", "mpt")
 """Rules of vocabularies for texts whose signs are composed (Unicode's NFC): those of Qwen, StableLM 2, Command R and
 GPT-NeoX. No setting of the file tells it."""
+_MANY = 100
+"""So many pieces that end with kana make a vocabulary one for Japanese."""
 _NORMAL, _CONTROL, _USER_DEFINED, _BYTE = 1, 3, 4, 6
 """Types of tokens; the second and the third stand whole in a text."""
 _TOKENS, _TYPES, _SCORES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"
@@ -67,6 +70,20 @@ def reject_unknown_rule(path: Path, header: Header) -> None:
         raise ModelError(
             "{file} gives all of its tokens one score and has no merges, so that it does not say how a word is "
             "divided: other tokens would be scored. Use a safetensors repository of this model.",
+            file=path.name,
+        )
+    if 0 < sum(map(_is_fraction, scores)) <= len(scores) / 2:
+        raise ModelError(
+            "{file} gives some of its tokens the scores of a unigram model and others those of byte-pair encoding, so "
+            "that it does not say how a word is divided: other tokens would be scored. Use a safetensors repository of "
+            "this model.",
+            file=path.name,
+        )
+    if scores and _may_be_normalized(path, header):
+        raise ModelError(
+            "{file} does not say whether full-width letters and digits become half-width ones before they are looked "
+            "up, and its vocabulary has none of them: other tokens might be scored. Use a safetensors repository of "
+            "this model.",
             file=path.name,
         )
     setting = _KIND
@@ -136,7 +153,21 @@ def _has_no_prefix(header: Header) -> bool:
 def _is_unigram(path: Path, header: Header) -> bool:
     """Whether a sentencepiece vocabulary is that of a unigram model, whose scores are logarithms of probabilities.
     Those of byte-pair encoding are the whole numbers by which merges are ordered."""
-    return any(not score.is_integer() for score in _scores(path, header))
+    return any(map(_is_fraction, _scores(path, header)))
+
+
+def _is_fraction(score: float) -> bool:
+    return not score.is_integer()
+
+
+def _may_be_normalized(path: Path, header: Header) -> bool:
+    """Whether a vocabulary that was trained on Japanese has no piece that Unicode's NFKC would change, such as 「（」
+    and 「：」: then its texts were normalized in training, which no setting of the file tells."""
+    types = number_list(path, header, _TYPES)
+    pieces = [text for text, type_ in zip(text_list(path, header, _TOKENS), types, strict=False) if type_ == _NORMAL]
+    if sum("ぁ" <= text[-1:] <= "ヺ" for text in pieces) < _MANY:
+        return False
+    return all(unicodedata.is_normalized("NFKC", text) for text in pieces)
 
 
 def _scores(path: Path, header: Header) -> list[float]:
