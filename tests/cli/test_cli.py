@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import jglue_app
 from jglue_app.cli import main
@@ -374,6 +376,45 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_no_terminal_is_too_narrow_for_what_a_table_says(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scored(name: str, wrong: int) -> Path:
+        model = table(tmp_path / name, wrong=list(JNLI)[:wrong], choice_logprobs=[-1.0, -2.0, -3.0])
+        return Path(here(*sample("--method", "both", "--json", model=model)).json()["run"])
+
+    a, b = scored("a-model-with-a-long-name.jsonl", 9).name, scored("b.jsonl", 0).name
+    board = tmp_path / "board.csv"
+    board.write_text("model,JNLI\nowner/model-a,0.3016\nowner/model-b,0.3022\nowner/model-c,0.5530\n", "utf-8")
+    commands = (
+        *(("models",), ("protocols",), ("runs",), ("data", "list"), ("data", "systems"), ("data", "check")),
+        *(("compare", a, b), ("rescore", a, "--items", "1"), ("audit", board, "--column", "jnli:acc=JNLI")),
+        ("data", "check", "--data", "sample"),
+        ("rescore", a, "--explain", "official", "stability-jp"),
+        ("leaderboard", "--data", "sample", "--tasks", "jnli", "--protocol", "stability-jp"),
+    )
+    for command in commands:
+        piped = here(*command).out
+        for width in (60, 80, 120):
+            with monkeypatch.context() as terminal:
+                terminal.setattr("jglue_app.cli.tables._console", lambda width=width: terminal_of(width))
+                shown = here(*command).out
+            assert shown.count("…") == piped.count("…"), (command, width)
+            missing = numbers(piped) - numbers(shown)
+            assert not missing, (command, width, missing)
+
+
+def terminal_of(width: int) -> Console:
+    return Console(
+        file=sys.stdout, width=width, force_terminal=True, color_system=None, highlight=False, markup=False, emoji=False
+    )
+
+
+def numbers(text: str) -> Counter[str]:
+    """All words with a digit: numbers, ids, names of models and paths."""
+    return Counter(word.rstrip(":") for word in re.findall(r"\S*\d\S*", text))
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_does_the_rest(tmp_path: Path, here: Here) -> None:
