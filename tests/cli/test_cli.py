@@ -768,9 +768,9 @@ def test_prompts_are_looked_at_before_a_model_is_run(tiny_model: Any, here: Here
     assert plain.code == 2
     *_, last = plain.out.splitlines()
     assert re.match(r"error   JNLI: Labels need more than the 1 new tokens allowed: .* \[answer_too_long\]", plain.out)
-    assert re.fullmatch(rf"{re.escape(str(model))}: 2 errors, 0 warnings, 2 notes\.", last)
+    assert re.fullmatch(rf"{re.escape(str(model))}: 2 errors, 0 warnings, 2 notes\. Items checked: JNLI 3\.", last)
     found = machine.json()
-    assert found["model"] == str(model)
+    assert (found["model"], found["checked"]) == (str(model), {"jnli": 3})
     assert {"rule", "level", "task", "message", "items", "of", "example", "facts"} == set(found["findings"][0])
     assert "missing_bos" in [finding["rule"] for finding in found["findings"]]
     refused = here(*words, right)
@@ -826,6 +826,11 @@ def test_files_are_listed_fetched_and_verified(
     monkeypatch.setenv("JGLUE_DATA_DIR", str(folder))
     fetch = ("data", "fetch", "--task", "jnli")
     cached = tmp_path / "cache" / "jglue" / "v1.3.0" / "jnli-v1.3" / "train-v1.3.json"
+    nothing = here("data", "verify", "--json")
+    assert (nothing.code, len(nothing.json())) == (2, 19)
+    assert (
+        "None of the files that can be fetched is here. Fetch them with `python -m jglue_app data fetch`" in nothing.err
+    )
     good = cli(*fetch, "--split", "train", "--json")
     altered, missing = here(*fetch), here(*fetch, "--split", "test")
     assert (good.code, good.json()) == (0, [str(cached)])
@@ -833,7 +838,7 @@ def test_files_are_listed_fetched_and_verified(
     assert cached.read_bytes() == TRAIN
     assert (altered.code, missing.code) == (2, 4)
     assert "not the official JGLUE v1.3 file" in altered.err
-    assert "answered 404" in missing.err
+    assert "answered 404" in missing.err and "--data" not in missing.err
     assert here(*fetch, "--split", "train").out == f"{cached}\n"
 
     table_, verified, listed = cli("data", "list"), here("data", "verify"), here("data", "list", "--json")

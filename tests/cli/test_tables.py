@@ -298,6 +298,12 @@ def test_progress_is_a_first_and_a_last_plain_line_on_standard_error(capsys: pyt
     ]
 
 
+def test_slow_progress_is_told_in_seconds_for_each_item(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressView() as view:
+        view.show(event(1, 10, speed=0.05))
+    assert capsys.readouterr().err == "JNLI: 1/10 items, 20 s/item, 180 s left\n"
+
+
 def test_progress_is_told_every_ten_seconds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
