@@ -246,11 +246,12 @@ def lint_prompt(
     max_thinking_tokens: int | None = None,
     marc_ja: str | Path | None = None,
     notify: Notify = lambda _: None,
+    checked: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> tuple[Finding, ...]:
     """What in the prompts of a run would cost points or time; only the model's tokenizer is loaded.
 
     Args: as for `evaluate`. Up to `limit` prompts of each subset are looked at; without `data`, of the official files
-        if they are all here, else of the samples.
+        if they are all here, else of the samples. `checked` is told how many they are, by subset.
 
     Raises:
         JglueAppError: one of its kinds, with a remedy in the message.
@@ -275,6 +276,7 @@ def lint_prompt(
     )
     ((_, plan),) = request.plans(settings, answers=False)
     tokenizer = open_tokenizer(spec, settings, notify)
+    checked({name: len(items) for name, items in plan.items.items()})
     return lint_plan(plan, tokenizer, deliberate=protocol != "official" and style is None)
 
 

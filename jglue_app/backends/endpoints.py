@@ -155,8 +155,8 @@ def _variable(endpoint: Endpoint, name: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise InputError(
-            "The endpoint {endpoint} takes its key from the environment variable {name}, which is not set. Set it, and "
-            "start the application again.",
+            "The endpoint {endpoint} takes its key from the environment variable {name}, which is not set. Set it in "
+            "the environment that the application is started from.",
             endpoint=endpoint.id,
             name=name,
         )

@@ -78,10 +78,18 @@ def _own_copy(settings: Settings, task: str, split: str) -> Path | None:
 
 
 def data_verify(as_json: JsonOption = False) -> None:
-    """Check every official file that is here: checksum, format, ids, labels. Exit code 2 when one is damaged."""
+    """Check every official file that is here: checksum, format, ids, labels.
+
+    Exit code 2 when one is damaged, and when none of those that can be fetched is here.
+    """
     rows = data.verify(load_settings())
     print_json(rows) if as_json else _print_files(rows)
     _refuse_damaged(rows)
+    if all(row["state"] == "missing" for row in rows if row["task"] in data.DISTRIBUTED):
+        raise InputError(
+            "None of the files that can be fetched is here. Fetch them with `python -m jglue_app data fetch`, or set "
+            "JGLUE_DATA_DIR to a folder that has them."
+        )
 
 
 def _print_files(rows: Sequence[Mapping[str, object]]) -> None:

@@ -67,6 +67,7 @@ def lint_prompt(
 
     Exit code 2 when there is an error among the findings.
     """
+    items: dict[str, int] = {}
     with ProgressView() as view:
         findings = api.lint_prompt(
             ModelSpec(model, backend or backend_for(model), revision, gguf_file=gguf_file),
@@ -87,13 +88,15 @@ def lint_prompt(
             max_thinking_tokens=max_thinking_tokens,
             marc_ja=marc_ja,
             notify=view.say,
+            checked=items.update,
         )
     if as_json:
-        print_json({"model": model, "findings": findings})
+        print_json({"model": model, "checked": items, "findings": findings})
     else:
         print_lines(_line(finding) for finding in findings)
         counts = ", ".join(_count(findings, *names) for names in (("error",), ("warning",), ("info", "note")))
-        print_lines([f"{model}: {counts}." if findings else f"{model}: nothing found."])
+        looked_at = ", ".join(f"{TASKS[name].title} {count:,}" for name, count in items.items())
+        print_lines([f"{model}: {counts if findings else 'nothing found'}. Items checked: {looked_at}."])
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(InputError.exit_code)
 

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -52,6 +53,16 @@ _UNSCORED = {
 }
 _MAX_TEXT = 60
 """Characters of an output in a line of a table."""
+_WRAPPED = frozenset(
+    {
+        *("run", "why", "official file", "main metric of each subset", "for example", "cannot be told from", "copy"),
+        *("decision", "from", "to", "state", "value", "family", "licence", "address", "subset", "metric"),
+        *("outcomes in", "results"),
+    }
+)
+"""Columns of words, which wrap on a narrow terminal; all others hold what is read as one: numbers, ids, verdicts."""
+_MIN_WRAPPED = 12
+"""Cells that a column of words keeps at least."""
 _VERDICTS = {"a": "A is better", "b": "B is better", "undecided": "cannot tell"}
 
 
@@ -63,13 +74,57 @@ def _table(*columns: str) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """A table on standard output, never folded when it is not a terminal."""
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 10_000
+    """A table on standard output, with nothing cut off: columns of words wrap where a terminal is too narrow, and where
+    that is not enough each row is a block of lines, as it is for a screen reader."""
+    console = _console()
     for column in table.columns:
         column._cells[:] = [visible(cell) if isinstance(cell, str) else cell for cell in column._cells]
+    if not console.is_terminal:
+        console.width = 10_000
+    elif not _fit(table, console.width):
+        print_lines(_blocks(table))
+        return
     console.print(table)
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def _fit(table: Table, width: int) -> bool:
+    """Give every column its width, within `width` cells in all; False where not even words would stay whole. Heads
+    wrap in any column."""
+    heads = [str(column.header) for column in table.columns]
+    cells = [[str(cell) for cell in column._cells] for column in table.columns]
+    widths = [_widest([head, *texts]) for head, texts in zip(heads, cells, strict=True)]
+    least = [
+        min(widest, max(_MIN_WRAPPED, _widest([head, *texts], words=True)))
+        if head in _WRAPPED
+        else max(_widest([head], words=True), _widest(texts))
+        for head, texts, widest in zip(heads, cells, widths, strict=True)
+    ]
+    spare = width - sum(table.padding[1::2]) * len(widths)
+    if sum(least) > spare:
+        return False
+    while sum(widths) > spare:
+        widest = max((i for i, w in enumerate(widths) if w > least[i]), key=lambda i: widths[i])
+        widths[widest] -= 1
+    for column, cells_wide in zip(table.columns, widths, strict=True):
+        column.width, column.no_wrap, column.overflow = cells_wide, False, "fold"
+    return True
+
+
+def _widest(texts: Iterable[str], *, words: bool = False) -> int:
+    """Cells of the longest line, or word."""
+    return max((cell_len(part) for text in texts for part in (text.split() if words else text.split("\n"))), default=0)
+
+
+def _blocks(table: Table) -> Iterator[str]:
+    """Each row as lines `column: cell`, with an empty line after each row; empty cells are left out."""
+    heads = [str(column.header) for column in table.columns]
+    for row in zip(*(column._cells for column in table.columns), strict=True):
+        yield from (f"{head}: {cell}" if head else str(cell) for head, cell in zip(heads, row, strict=True) if cell)
+        yield ""
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -93,7 +93,9 @@ def _find_in_folder(folder: Path, task: str, split: str) -> Path | None:
     )
 
 
-def fetch(settings: Settings, task: str, split: str, progress: Progress | None = None) -> Path:
+def fetch(
+    settings: Settings, task: str, split: str, progress: Progress | None = None, *, sampled: bool = False
+) -> Path:
     """Download one official file into the cache, atomically, and verify it.
 
     Raises:
@@ -116,7 +118,7 @@ def fetch(settings: Settings, task: str, split: str, progress: Progress | None =
         with scratch_folder(target.parent, ".download-") as scratch:
             partial_file = scratch / target.name
             with partial_file.open("wb") as out:
-                _download(url, settings.data_dir, out.write, progress, sample_path(task, split).is_file())
+                _download(url, settings.data_dir, out.write, progress, sampled)
             _verify_download(partial_file, task, split, url)
             put_in_place(partial_file, target)
     except OSError as e:
@@ -405,7 +407,7 @@ def load(
     if data == "official":
         path = find_official(settings, task, split)
         if path is None and task in DISTRIBUTED:
-            path = fetch(settings, task, split, progress)
+            path = fetch(settings, task, split, progress, sampled=sample_path(task, split).is_file())
         if path is not None:
             return read_local(task, split, path)
     path = sample_path(task, split)

@@ -17,6 +17,8 @@ from jglue_app.runs.events import Event
 from jglue_app.tasks import TASKS
 
 _PLAIN_EVERY_S = 10.0
+_SLOW_ITEMS_PER_S = 0.1
+"""Below this, one reads how long an item takes."""
 
 
 class ProgressView:
@@ -84,7 +86,7 @@ class ProgressView:
 
     def _advance(self, event: Event) -> None:
         key = (event.side, event.task)
-        speed = f"{event.items_per_s:.1f} items/s" if event.items_per_s else ""
+        speed = _speed(event.items_per_s)
         if self._console.is_terminal:
             if key not in self._ids:
                 name = self._name(event)
@@ -106,3 +108,9 @@ class ProgressView:
         if isinstance(message, Message) and "percent" in message.values:
             return
         self._console.print(message, markup=False, soft_wrap=True)
+
+
+def _speed(items_per_s: float | None) -> str:
+    if not items_per_s:
+        return ""
+    return f"{items_per_s:.1f} items/s" if items_per_s >= _SLOW_ITEMS_PER_S else f"{1 / items_per_s:.0f} s/item"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import jglue_app
 from jglue_app.cli import main
@@ -376,6 +378,45 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.005)
 
 
+def test_no_terminal_is_too_narrow_for_what_a_table_says(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scored(name: str, wrong: int) -> Path:
+        model = table(tmp_path / name, wrong=list(JNLI)[:wrong], choice_logprobs=[-1.0, -2.0, -3.0])
+        return Path(here(*sample("--method", "both", "--json", model=model)).json()["run"])
+
+    a, b = scored("a-model-with-a-long-name.jsonl", 9).name, scored("b.jsonl", 0).name
+    board = tmp_path / "board.csv"
+    board.write_text("model,JNLI\nowner/model-a,0.3016\nowner/model-b,0.3022\nowner/model-c,0.5530\n", "utf-8")
+    commands = (
+        *(("models",), ("protocols",), ("runs",), ("data", "list"), ("data", "systems"), ("data", "check")),
+        *(("compare", a, b), ("rescore", a, "--items", "1"), ("audit", board, "--column", "jnli:acc=JNLI")),
+        ("data", "check", "--data", "sample"),
+        ("rescore", a, "--explain", "official", "stability-jp"),
+        ("leaderboard", "--data", "sample", "--tasks", "jnli", "--protocol", "stability-jp"),
+    )
+    for command in commands:
+        piped = here(*command).out
+        for width in (60, 80, 120):
+            with monkeypatch.context() as terminal:
+                terminal.setattr("jglue_app.cli.tables._console", lambda width=width: terminal_of(width))
+                shown = here(*command).out
+            assert shown.count("…") == piped.count("…"), (command, width)
+            missing = numbers(piped) - numbers(shown)
+            assert not missing, (command, width, missing)
+
+
+def terminal_of(width: int) -> Console:
+    return Console(
+        file=sys.stdout, width=width, force_terminal=True, color_system=None, highlight=False, markup=False, emoji=False
+    )
+
+
+def numbers(text: str) -> Counter[str]:
+    """All words with a digit: numbers, ids, names of models and paths."""
+    return Counter(word.rstrip(":") for word in re.findall(r"\S*\d\S*", text))
+
+
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_does_the_rest(tmp_path: Path, here: Here) -> None:
     model, runs = table(tmp_path / "slow.jsonl", seconds=0.15), tmp_path / "runs"
     process = start(*sample("--json", model=model))
@@ -727,9 +768,9 @@ def test_prompts_are_looked_at_before_a_model_is_run(tiny_model: Any, here: Here
     assert plain.code == 2
     *_, last = plain.out.splitlines()
     assert re.match(r"error   JNLI: Labels need more than the 1 new tokens allowed: .* \[answer_too_long\]", plain.out)
-    assert re.fullmatch(rf"{re.escape(str(model))}: 2 errors, 0 warnings, 2 notes\.", last)
+    assert re.fullmatch(rf"{re.escape(str(model))}: 2 errors, 0 warnings, 2 notes\. Items checked: JNLI 3\.", last)
     found = machine.json()
-    assert found["model"] == str(model)
+    assert (found["model"], found["checked"]) == (str(model), {"jnli": 3})
     assert {"rule", "level", "task", "message", "items", "of", "example", "facts"} == set(found["findings"][0])
     assert "missing_bos" in [finding["rule"] for finding in found["findings"]]
     refused = here(*words, right)
@@ -785,6 +826,11 @@ def test_files_are_listed_fetched_and_verified(
     monkeypatch.setenv("JGLUE_DATA_DIR", str(folder))
     fetch = ("data", "fetch", "--task", "jnli")
     cached = tmp_path / "cache" / "jglue" / "v1.3.0" / "jnli-v1.3" / "train-v1.3.json"
+    nothing = here("data", "verify", "--json")
+    assert (nothing.code, len(nothing.json())) == (2, 19)
+    assert (
+        "None of the files that can be fetched is here. Fetch them with `python -m jglue_app data fetch`" in nothing.err
+    )
     good = cli(*fetch, "--split", "train", "--json")
     altered, missing = here(*fetch), here(*fetch, "--split", "test")
     assert (good.code, good.json()) == (0, [str(cached)])
@@ -792,7 +838,7 @@ def test_files_are_listed_fetched_and_verified(
     assert cached.read_bytes() == TRAIN
     assert (altered.code, missing.code) == (2, 4)
     assert "not the official JGLUE v1.3 file" in altered.err
-    assert "answered 404" in missing.err
+    assert "answered 404" in missing.err and "--data" not in missing.err
     assert here(*fetch, "--split", "train").out == f"{cached}\n"
 
     table_, verified, listed = cli("data", "list"), here("data", "verify"), here("data", "list", "--json")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from jglue_app.backends.openai_api.capabilities import plain_facts
 from jglue_app.cli import app
 from jglue_app.cli.models import fact_text
-from jglue_app.errors import ModelError
+from jglue_app.errors import InputError, ModelError
 from jglue_app.messages import say
 from tests.api_server import ApiConfig, ApiServer
 
@@ -76,3 +76,16 @@ def test_each_server_of_a_pool_is_shown_with_its_state(tmp_path: Path, monkeypat
         refused = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
     assert isinstance(refused.exception, ModelError) and other.base_url in str(refused.exception)
     assert "ready" in refused.stdout and "chat: answer" in "".join(refused.stdout.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "addresses", ['"http://127.0.0.1:9/v1"', '["http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1"]']
+)
+def test_without_its_key_nothing_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: str) -> None:
+    path = tmp_path / "endpoints.toml"
+    monkeypatch.setenv("JGLUE_ENDPOINTS", str(path))
+    monkeypatch.delenv("OWN_KEY", raising=False)
+    path.write_text(f'[own]\nbase_url = {addresses}\nkey_env = "OWN_KEY"\nmodels = {{ tiny = {{}} }}\n', "utf-8")
+    refused = CliRunner().invoke(app, ["models", "--check", "own:tiny"])
+    assert refused.output == ""
+    assert isinstance(refused.exception, InputError) and "Set it in the environment" in str(refused.exception)

@@ -253,6 +253,31 @@ def test_a_long_or_odd_cell_is_printed_as_it_is(capsys: pytest.CaptureFixture[st
     assert printed(capsys)[1] == ["/data/[bold]x[/]/:smile:/[/b]/" + "y" * 500, "ok"]
 
 
+def test_a_table_wraps_words_and_heads_and_where_that_is_not_enough_has_a_block_for_each_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(width: int) -> list[str]:
+        table = Table("id", "run", "score (95 % interval)", box=None, pad_edge=False)
+        table.add_row("bed0123456789abc", "gemma-3-270m · plain · 日本語の名前", "0.420 [0.301, 0.549]")
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_table(table)
+        return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()]
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert shown(63) == [
+        "id                run                   score (95 % interval)",
+        "bed0123456789abc  gemma-3-270m · plain  0.420 [0.301, 0.549]",
+        "                  · 日本語の名前",
+    ]
+    assert shown(50) == [
+        "id: bed0123456789abc",
+        "run: gemma-3-270m · plain · 日本語の名前",
+        "score (95 % interval): 0.420 [0.301, 0.549]",
+        "",
+    ]
+
+
 def event(done: int, total: int, *, speed: float | None = 2.0, side: Any = "a", task: str = "jnli") -> Event:
     left = (total - done) / speed if speed else None
     return Event("record", "m", side, task=task, done=done, total=total, items_per_s=speed, seconds_left=left)
@@ -271,6 +296,12 @@ def test_progress_is_a_first_and_a_last_plain_line_on_standard_error(capsys: pyt
         "A JNLI: 30/30 items, 2.0 items/s",
         "B MARC-ja: 1/1 items, 12.3 items/s",
     ]
+
+
+def test_slow_progress_is_told_in_seconds_for_each_item(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressView() as view:
+        view.show(event(1, 10, speed=0.05))
+    assert capsys.readouterr().err == "JNLI: 1/10 items, 20 s/item, 180 s left\n"
 
 
 def test_progress_is_told_every_ten_seconds(

@@ -90,8 +90,8 @@ def handshake(
         trusted = _still_answers(served, kept.capabilities)
     if kept is not None and trusted:
         return kept
+    client = Client(served)  # Without a key nothing is asked, and nothing is announced.
     notify(asking(served))
-    client = Client(served)
     try:
         found = _Probes(served, client, tokenizer()).capabilities()
     except RequestError as e:

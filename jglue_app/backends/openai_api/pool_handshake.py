@@ -23,6 +23,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from jglue_app.backends.endpoint_settings import ServedModel
+from jglue_app.backends.endpoints import key_of
 from jglue_app.backends.openai_api import failures
 from jglue_app.backends.openai_api.capabilities import VERSION, Capabilities, Handshake, forget, load
 from jglue_app.backends.openai_api.client import Client
@@ -141,6 +142,7 @@ def survey(
     for server in served.servers:
         before = None if again else load(server, settings)
         if before is None or not before.fresh:
+            key_of(server.endpoint)  # Without a key nothing is asked, and nothing is announced.
             notify(asking(server))
     jobs = [_asking(server, settings, load_tokenizer, again=again) for server in served.servers]
     answers = in_parallel(jobs, AT_ONCE, lambda: False, threading.Event())
