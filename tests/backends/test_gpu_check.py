@@ -37,7 +37,7 @@ def test_a_model_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert len({line.count("|") for line in gpu_check.table(rows).splitlines()}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_the_command(tiny_model: TinyModel, tmp_path: Path) -> None:
     line = ["--tiny", "--device", "cpu", "--tokenizer", str(tiny_model("llama")), "--out", str(tmp_path)]
     gpu_check.main(line)

@@ -39,7 +39,7 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_killed_process_pays_for_no_answer_twice(settings: Settings) -> None:
     with ApiServer(ApiConfig(latency=0.03, price_in=1, price_out=4)) as server:
         here = with_server(settings, server, price_in=1, price_out=4, requests_at_once=AT_ONCE)

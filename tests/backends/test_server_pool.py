@@ -330,7 +330,7 @@ def test_a_request_that_no_server_took_is_not_paid_and_a_lost_one_once_more(
     assert not two.posts and not one.posts[10:], "paid answers are kept, whichever server gave them"
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_servers_that_die_and_come_back_under_load_lose_and_double_nothing(
     servers: list[ApiServer], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -584,7 +584,7 @@ def write_long_run(runs_dir: Path, template: Path, name: str, count: int) -> Non
             records.write(json.dumps({**record, "item_id": f"n{i}", "prompt": prompt}, ensure_ascii=False) + "\n")
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_list_of_2434_items_filters_and_scrolls_within_200_ms(
     open_page: OpenPage, table: Tables, tmp_path: Path
 ) -> None:

@@ -218,7 +218,7 @@ def test_a_report_opens_from_a_file_and_draws_what_the_page_draws(
     context.close()
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_report_of_10000_items_opens(browser: Browser, settings: Settings, tmp_path: Path) -> None:
     template = store(tmp_path, "a", ("含意",), 1)
     write_long_run(settings.runs_dir, template, "0123456789abcdef", 10_000)

@@ -35,8 +35,6 @@ from tests.wandb_sink.known import (
     until,
 )
 
-pytestmark = pytest.mark.slow
-
 PYTHON = sys.executable
 CANARY = "canary" * 8
 SILENT = ("graphql:CreateArtifact$", "PUT /blobs", "CommitArtifact", "PUT /run-files", "file_stream")
@@ -314,7 +312,7 @@ def whole(trouble: Trouble, run: Path) -> Run:
 
 
 @pytest.mark.parametrize("name", ["middle", "end"])
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_server_that_goes_away_is_told_as_the_network_and_the_next_push_completes_it(
     troubles: Troubles, name: str
 ) -> None:
@@ -328,7 +326,7 @@ def test_a_server_that_goes_away_is_told_as_the_network_and_the_next_push_comple
 
 
 @pytest.mark.parametrize("part", ["files", "stream"])
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_run_of_which_a_part_has_not_arrived_does_not_say_that_it_is_complete(troubles: Troubles, part: str) -> None:
     trouble: Trouble = getattr(troubles, part)
     assert isinstance(trouble.error, NetworkError), trouble.error
@@ -338,13 +336,13 @@ def test_a_run_of_which_a_part_has_not_arrived_does_not_say_that_it_is_complete(
 
 
 @pytest.mark.parametrize("part", ["files", "stream"])
-@pytest.mark.slow
+@pytest.mark.harness
 def test_the_part_arrives_with_the_next_push(troubles: Troubles, part: str) -> None:
     whole(getattr(troubles, part), troubles.run)
 
 
 @pytest.mark.parametrize("part", SILENT)
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_server_that_falls_silent_ends_the_push_in_time_and_the_next_one_completes_it(
     troubles: Troubles, part: str
 ) -> None:
@@ -360,7 +358,7 @@ def test_a_server_that_falls_silent_ends_the_push_in_time_and_the_next_one_compl
     whole(trouble, troubles.run)
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_errors_that_pass_are_not_noticed(troubles: Troubles) -> None:
     assert troubles.hiccups.error is None
     whole(troubles.hiccups, troubles.run)
@@ -368,13 +366,13 @@ def test_errors_that_pass_are_not_noticed(troubles: Troubles) -> None:
     assert sorted(refused) == [429, 429, 500, 500, 500, 500, 502, 503]
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_slow_server_is_waited_for(troubles: Troubles) -> None:
     assert troubles.slow.error is None
     whole(troubles.slow, troubles.run)
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(troubles: Troubles) -> None:
     told, url = troubles.nobody, troubles.nowhere
     assert (told.returncode, told.stdout) == (4, "")
@@ -397,6 +395,7 @@ def test_a_server_that_is_not_there_is_told_soon_and_the_command_leaves_copies(t
         ),
     ],
 )
+@pytest.mark.harness
 def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, name: str, sentence: str) -> None:
     error = getattr(troubles, name).error
     assert isinstance(error, NetworkError)
@@ -407,7 +406,7 @@ def test_an_error_of_the_other_process_is_whole_in_japanese(troubles: Troubles, 
 # --- processes that are killed --------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_client_that_is_killed_is_told_and_the_next_push_completes_it(troubles: Troubles) -> None:
     assert isinstance(troubles.worker.error, NetworkError)
     assert "exited without a result (exit code -9): the system killed it" in str(troubles.worker.error)
@@ -416,7 +415,7 @@ def test_a_client_that_is_killed_is_told_and_the_next_push_completes_it(troubles
     whole(troubles.worker, troubles.run)
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_whoever_is_killed_takes_the_client_along_and_the_next_push_completes_it(troubles: Troubles) -> None:
     (busy,) = troubles.parent.extra
     assert busy == 2, "the client and its core were at work"
@@ -426,13 +425,13 @@ def test_whoever_is_killed_takes_the_client_along_and_the_next_push_completes_it
     whole(troubles.parent, troubles.run)
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_what_a_killed_push_leaves_behind_holds_no_key(troubles: Troubles) -> None:
     folder = troubles.run.parent.parent
     assert [path for path in folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_of_two_pushes_of_one_run_at_once_one_is_refused(troubles: Troubles) -> None:
     (error,) = troubles.worker.extra
     assert isinstance(error, RunBusyError), error
@@ -442,7 +441,7 @@ def test_of_two_pushes_of_one_run_at_once_one_is_refused(troubles: Troubles) -> 
 # --- the disk -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_temporary_folder_that_is_too_small_is_told_before_anything_is_sent(
     troubles: Troubles, monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:
@@ -454,7 +453,7 @@ def test_a_temporary_folder_that_is_too_small_is_told_before_anything_is_sent(
         assert server.requests == []
 
 
-@pytest.mark.slow
+@pytest.mark.harness
 def test_a_disk_that_fills_up_on_the_way_is_told_and_the_run_is_untouched(troubles: Troubles) -> None:
     told = troubles.full
     assert told.returncode == 5, told.stderr
