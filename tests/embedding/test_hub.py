@@ -18,7 +18,7 @@ import pytest
 from tests.backends.test_find_weights import COMMIT, ROOT, Hub
 from tests.conftest import TinyModel
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.harness
 
 
 @dataclass

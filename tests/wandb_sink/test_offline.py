@@ -20,7 +20,7 @@ from tests.wandb_server import Run, WandbServer
 from tests.wandb_sink.conftest import Board
 from tests.wandb_sink.known import ROOT, Json, files, spec_id
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.harness
 
 CANARY = "c0ffee" * 7
 WANDB = str(Path(sys.executable).with_name("wandb"))
@@ -69,7 +69,6 @@ def plain(run: Run) -> Json:
     return {key: (v["sha256"], v["nrows"], v["path"]) if isinstance(v, dict) else v for key, v in values.items()}
 
 
-@pytest.mark.slow
 def test_every_copy_is_named_with_the_command_that_sends_it(synced: Synced) -> None:
     assert len(synced.commands) == 3
     assert all(Path(line.removeprefix("wandb sync ")).is_dir() for line in synced.commands)
@@ -77,7 +76,6 @@ def test_every_copy_is_named_with_the_command_that_sends_it(synced: Synced) -> N
 
 
 @pytest.mark.parametrize("name", ["a", "b", "both"])
-@pytest.mark.slow
 def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: Synced, name: str) -> None:
     pushed, later = board.run(name), synced.server.run(board.sent[name].path)
     # The digest is of all that is sent; of a comparison that is links too, which a copy has not.
@@ -97,7 +95,6 @@ def test_a_copy_that_is_sent_later_arrives_as_a_push_does(board: Board, synced: 
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-@pytest.mark.slow
 def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name: str) -> None:
     later = synced.server.run(board.sent[name].path)
     both = board.sent["both"].id
@@ -110,7 +107,6 @@ def test_its_config_and_its_folder_arrive_too(board: Board, synced: Synced, name
     assert folder.metadata == usual.metadata
 
 
-@pytest.mark.slow
 def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Synced) -> None:
     later, pushed = synced.server.run(board.sent["both"].path).config, board.run("both").config
     for side in ("a", "b"):
@@ -118,7 +114,6 @@ def test_of_a_comparison_all_but_the_addresses_arrives(board: Board, synced: Syn
     assert later | {"a": 0, "b": 0} == pushed | {"a": 0, "b": 0}
 
 
-@pytest.mark.slow
 def test_a_copy_takes_a_run_that_is_there_out_of_nothing_and_replaces_what_is_told(
     board: Board, synced: Synced
 ) -> None:
@@ -151,7 +146,6 @@ def test_a_copy_takes_a_run_that_is_there_out_of_nothing_and_replaces_what_is_to
     assert "Where W&B has the same run already, `wandb sync` replaces its name" in synced.said
 
 
-@pytest.mark.slow
 def test_no_key_and_no_other_secret_lies_in_the_copies(synced: Synced) -> None:
     found = [path for path in synced.folder.rglob("*") if path.is_file() and "home" not in path.parts]
     assert len(found) > 6
@@ -159,7 +153,6 @@ def test_no_key_and_no_other_secret_lies_in_the_copies(synced: Synced) -> None:
     assert CANARY not in synced.said
 
 
-@pytest.mark.slow
 def test_what_a_copy_holds_is_told(synced: Synced) -> None:
     # The models failed at items of JNLI.
     assert synced.said.count("it is sent as it is and tagged 'unfinished'") == 2
