@@ -337,7 +337,7 @@ def test_servers_that_die_and_come_back_under_load_lose_and_double_nothing(
     monkeypatch.setattr(server_pool, "NONE_LEFT_S", 20.0)
     backend = connect(servers, timeout=5.0)
     for server in servers:
-        server.config = replace(server.config, latency=0.02)
+        server.config = replace(server.config, latency=0.06)
     deaths, ended, rng = 0, threading.Event(), random.Random(23)
 
     def kill() -> None:
