@@ -129,7 +129,7 @@ def _reported() -> Container[str]:
         from transformers.integrations.gguf import GGUF_ARCHS
     except ImportError:  # Of an earlier version.
         return ()
-    return GGUF_ARCHS  # type: ignore[no-any-return]
+    return GGUF_ARCHS  # type: ignore[no-any-return]  # transformers is read without its types.
 
 
 def _without_place(header: Header, names: Mapping[str, str]) -> list[str]:
